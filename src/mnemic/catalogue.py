@@ -1,0 +1,176 @@
+"""The table of contents of the house: every system, task and study by name, as strings, imported only when asked for.
+
+Third parties add theirs by entry point: `mnemic.systems` and `mnemic.tasks`, name = "module:Class".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from mnemic.errors import MissingExtra, UsageError, nearest
+
+T = TypeVar("T")
+
+__all__ = ["STUDIES", "SYSTEMS", "TASKS", "Study", "System", "Task", "find_study", "find_system", "find_task", "parse_spec", "resolve"]
+
+
+@dataclass(frozen=True)
+class System:
+    """One memory system. `memory` is what one layer holds per sequence of T tokens, as a formula for people."""
+
+    name: str
+    place: str
+    target: str
+    title: str
+    paper: str
+    arxiv: str
+    memory: str
+    summary: str
+    study: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One recall problem, with a spec that shows how it is called."""
+
+    name: str
+    target: str
+    title: str
+    source: str
+    example: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """One paper's claims, testable with `mnemic reproduce NAME`."""
+
+    name: str
+    target: str
+    title: str
+    paper: str
+    arxiv: str
+
+
+_SYSTEMS = (
+    System(
+        "attention", "context", "mnemic.context.attention:Attention", "Softmax attention", "Vaswani et al. 2017", "1706.03762",
+        "2·T·H_kv·D values", "Keeps the keys and values of every token; rotary positions, grouped queries.", "zoology",
+    ),
+    System(
+        "sliding-window", "context", "mnemic.context.sliding_window:SlidingWindow", "Sliding-window attention",
+        "Beltagy et al. 2020", "2004.05150", "2·min(T, W)·H_kv·D values",
+        "Keeps the last W tokens, and a learned prefix that is always visible.", "zoology",
+    ),
+    System(
+        "mamba2", "state", "mnemic.state.mamba2:Mamba2", "Mamba-2", "Dao & Gu 2024", "2405.21060",
+        "H·P·N float32 values + convolution", "A decaying state per head with input-dependent steps; one outer product a token.",
+        "zoology",
+    ),
+    System(
+        "gated-deltanet", "state", "mnemic.state.gated_deltanet:GatedDeltaNet", "Gated DeltaNet", "Yang et al. 2024", "2412.06464",
+        "H·K·V float32 values + convolution", "A decaying state that erases what a key held before it writes the new value.",
+        "zoology",
+    ),
+)  # fmt: skip
+
+_TASKS = (
+    Task("mqar", "mnemic.tasks.mqar:MQAR", "Multi-query associative recall", "Arora et al. 2024 (2312.04927)", "mqar:pairs=8,length=64"),
+    Task(
+        "associative-recall", "mnemic.tasks.associative_recall:AssociativeRecall", "Associative recall, one query at the end",
+        "Fu et al. 2023; Ba et al. 2016", "associative-recall:pairs=16",
+    ),
+    Task("induction", "mnemic.tasks.induction:Induction", "Induction: what followed the marker", "Gu & Dao 2023 (2312.00752)", "induction:length=64"),
+    Task(
+        "joint-recall", "mnemic.tasks.joint_recall:JointRecall", "Joint recall: the value depends on context and key",
+        "Zhan et al. 2025 (2507.00449)", "joint-recall:contexts=4,keys=4",
+    ),
+    Task("text", "mnemic.tasks.text:TextTask", "Language modelling on your own text, recall hits apart", "Arora et al. 2024 (2312.04927)", "text:path/to/files,length=256"),
+)  # fmt: skip
+
+_STUDIES = (
+    Study("zoology", "mnemic.studies.zoology:study", "Zoology: recall explains the gap to attention", "Arora et al. 2024", "2312.04927"),
+)
+
+SYSTEMS: Mapping[str, System] = MappingProxyType({s.name: s for s in _SYSTEMS})
+TASKS: Mapping[str, Task] = MappingProxyType({t.name: t for t in _TASKS})
+STUDIES: Mapping[str, Study] = MappingProxyType({s.name: s for s in _STUDIES})
+
+
+@cache
+def systems() -> Mapping[str, System]:
+    """The house's systems and those that installed packages add; the house's win a clash of names."""
+    added = {
+        e.name: System(e.name, "other", e.value, e.name, "", "", "", f"from {e.dist.name if e.dist else e.module}")
+        for e in entry_points(group="mnemic.systems")
+    }
+    return MappingProxyType({**added, **SYSTEMS})
+
+
+@cache
+def tasks() -> Mapping[str, Task]:
+    """As :func:`systems`, for tasks."""
+    added = {e.name: Task(e.name, e.value, e.name, "", e.name) for e in entry_points(group="mnemic.tasks")}
+    return MappingProxyType({**added, **TASKS})
+
+
+def find_system(name: str) -> System:
+    return _find("memory", name, systems())
+
+
+def find_task(name: str) -> Task:
+    return _find("task", name, tasks())
+
+
+def find_study(name: str) -> Study:
+    return _find("study", name, STUDIES)
+
+
+def resolve(target: str) -> Any:
+    """Import what "module:Name" names.
+
+    Raises:
+        MissingExtra: a package of an extra is not installed.
+    """
+    module, _, name = target.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").split(".")[0] in {"torch", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib"}:
+            raise MissingExtra(target, "models") from missing
+        raise
+
+
+def parse_spec(text: str) -> tuple[str, dict[str, str]]:
+    """Split "name:key=value,key=value" into the name and its options.
+
+    A first segment without "=" is positional and stands under the empty key: "text:folder,length=256".
+
+    Raises:
+        UsageError: an empty name, a segment without "=" after the first, or a key given twice.
+    """
+    name, _, rest = text.partition(":")
+    if not name:
+        raise UsageError(f"'{text}' names nothing; write NAME or NAME:option=value,option=value")
+    options: dict[str, str] = {}
+    for index, segment in enumerate(rest.split(",") if rest else []):
+        key, equals, value = segment.partition("=")
+        if not equals:
+            if index:
+                raise UsageError(f"'{segment}' in '{text}' is not option=value")
+            key, value = "", segment
+        if key in options:
+            raise UsageError(f"option '{key}' is given twice in '{text}'")
+        options[key.strip().replace("-", "_")] = value.strip()
+    return name, options
+
+
+def _find(kind: str, name: str, table: Mapping[str, T]) -> T:
+    if name not in table:
+        raise UsageError(f"unknown {kind} '{name}'{nearest(name, table)}")
+    return table[name]
