@@ -1,0 +1,58 @@
+"""The short convolution in front of most recurrent mixers: it lets a token see the few before it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnemic.ops.causal_convolution import causal_convolution
+
+__all__ = ["ShortConvolution"]
+
+
+class ShortConvolution(nn.Module):
+    """Depthwise causal convolution and SiLU, with the last inputs as its state.
+
+    Legend: B batch, T time, C channels, J kernel taps.
+    """
+
+    def __init__(self, channels: int, kernel: int, bias: bool = False) -> None:
+        super().__init__()
+        self.channels, self.kernel = channels, kernel
+        self.weight = nn.Parameter(torch.empty(channels, kernel))
+        self.bias = nn.Parameter(torch.empty(channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = self.kernel**-0.5  # PyTorch's default for a depthwise Conv1d
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def new_state(self, batch_size: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """[B, J-1, C] of zeros: before the start there is nothing."""
+        return torch.zeros(batch_size, self.kernel - 1, self.channels, device=device, dtype=dtype)
+
+    def state_bytes(self, dtype: torch.dtype) -> int:
+        return (self.kernel - 1) * self.channels * dtype.itemsize
+
+    def forward(self, x: Tensor, state: Tensor | None = None, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x: [B, T, C] -> y: [B, T, C] and the new state [B, J-1, C]; real: [B, T] of bool, False on padding."""
+        if real is None:
+            y, state = causal_convolution(x, self.weight, self.bias, state)
+            return F.silu(y), state
+        x = x * real[..., None].to(x.dtype)
+        before = x.new_zeros(x.shape[0], self.kernel - 1, x.shape[2]) if state is None else state
+        y, _ = causal_convolution(x, self.weight, self.bias, state)
+        return F.silu(y), self._last_real(torch.cat([before, x], dim=1), real)
+
+    def _last_real(self, inputs: Tensor, real: Tensor) -> Tensor:
+        """The J-1 inputs up to the last real token, so that padding on the right is not remembered."""
+        time = real.shape[1]
+        padding_right = real.flip(1).to(torch.int64).argmax(1)
+        padding_right = torch.where(real.any(1), padding_right, time)
+        end = inputs.shape[1] - padding_right
+        index = end[:, None] + torch.arange(1 - self.kernel, 0, device=inputs.device)
+        return inputs.gather(1, index[..., None].expand(-1, -1, inputs.shape[2]))
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, kernel={self.kernel}, bias={self.bias is not None}"
