@@ -17,7 +17,22 @@ from mnemic.errors import MissingExtra, UsageError, nearest
 
 T = TypeVar("T")
 
-__all__ = ["STUDIES", "SYSTEMS", "TASKS", "Study", "System", "Task", "find_study", "find_system", "find_task", "parse_spec", "resolve"]
+__all__ = [
+    "EXTRA_OF",
+    "STUDIES",
+    "SYSTEMS",
+    "TASKS",
+    "Study",
+    "System",
+    "Task",
+    "find_study",
+    "find_system",
+    "find_task",
+    "parse_spec",
+    "resolve",
+    "systems",
+    "tasks",
+]
 
 
 @dataclass(frozen=True)
@@ -57,44 +72,72 @@ class Study:
     arxiv: str
 
 
+# fmt: off
 _SYSTEMS = (
     System(
-        "attention", "context", "mnemic.context.attention:Attention", "Softmax attention", "Vaswani et al. 2017", "1706.03762",
-        "2·T·H_kv·D values", "Keeps the keys and values of every token; rotary positions, grouped queries.", "zoology",
+        name="attention", place="context", target="mnemic.context.attention:Attention",
+        title="Softmax attention", paper="Vaswani et al. 2017", arxiv="1706.03762", study="zoology",
+        summary="Keeps the keys and values of every token; rotary positions, grouped queries.",
+        memory="2·T·H_kv·D values",
     ),
     System(
-        "sliding-window", "context", "mnemic.context.sliding_window:SlidingWindow", "Sliding-window attention",
-        "Beltagy et al. 2020", "2004.05150", "2·min(T, W)·H_kv·D values",
-        "Keeps the last W tokens, and a learned prefix that is always visible.", "zoology",
+        name="sliding-window", place="context", target="mnemic.context.sliding_window:SlidingWindow",
+        title="Sliding-window attention", paper="Beltagy et al. 2020", arxiv="2004.05150", study="zoology",
+        summary="Keeps the last W tokens, and a learned prefix that is always visible.",
+        memory="2·min(T, W)·H_kv·D values",
     ),
     System(
-        "mamba2", "state", "mnemic.state.mamba2:Mamba2", "Mamba-2", "Dao & Gu 2024", "2405.21060",
-        "H·P·N float32 values + convolution", "A decaying state per head with input-dependent steps; one outer product a token.",
-        "zoology",
+        name="mamba2", place="state", target="mnemic.state.mamba2:Mamba2",
+        title="Mamba-2", paper="Dao & Gu 2024", arxiv="2405.21060", study="zoology",
+        summary="A decaying state per head with input-dependent steps; one outer product a token.",
+        memory="H·P·N float32 values + convolution",
     ),
     System(
-        "gated-deltanet", "state", "mnemic.state.gated_deltanet:GatedDeltaNet", "Gated DeltaNet", "Yang et al. 2024", "2412.06464",
-        "H·K·V float32 values + convolution", "A decaying state that erases what a key held before it writes the new value.",
-        "zoology",
+        name="gated-deltanet", place="state", target="mnemic.state.gated_deltanet:GatedDeltaNet",
+        title="Gated DeltaNet", paper="Yang et al. 2024", arxiv="2412.06464", study="zoology",
+        summary="A decaying state that erases what a key held before it writes the new value.",
+        memory="H·K·V float32 values + convolution",
     ),
-)  # fmt: skip
+)
 
 _TASKS = (
-    Task("mqar", "mnemic.tasks.mqar:MQAR", "Multi-query associative recall", "Arora et al. 2024 (2312.04927)", "mqar:pairs=8,length=64"),
     Task(
-        "associative-recall", "mnemic.tasks.associative_recall:AssociativeRecall", "Associative recall, one query at the end",
-        "Fu et al. 2023; Ba et al. 2016", "associative-recall:pairs=16",
+        name="mqar", target="mnemic.tasks.mqar:MQAR", title="Multi-query associative recall",
+        source="Arora et al. 2024 (2312.04927)", example="mqar:pairs=8,length=64",
     ),
-    Task("induction", "mnemic.tasks.induction:Induction", "Induction: what followed the marker", "Gu & Dao 2023 (2312.00752)", "induction:length=64"),
     Task(
-        "joint-recall", "mnemic.tasks.joint_recall:JointRecall", "Joint recall: the value depends on context and key",
-        "Zhan et al. 2025 (2507.00449)", "joint-recall:contexts=4,keys=4",
+        name="associative-recall", target="mnemic.tasks.associative_recall:AssociativeRecall",
+        title="Associative recall, one query at the end", source="Fu et al. 2023; Ba et al. 2016",
+        example="associative-recall:pairs=16",
     ),
-    Task("text", "mnemic.tasks.text:TextTask", "Language modelling on your own text, recall hits apart", "Arora et al. 2024 (2312.04927)", "text:path/to/files,length=256"),
-)  # fmt: skip
+    Task(
+        name="induction", target="mnemic.tasks.induction:Induction", title="Induction: what followed the marker",
+        source="Gu & Dao 2023 (2312.00752)", example="induction:length=64",
+    ),
+    Task(
+        name="joint-recall", target="mnemic.tasks.joint_recall:JointRecall",
+        title="Joint recall: the value depends on context and key", source="Zhan et al. 2025 (2507.00449)",
+        example="joint-recall:contexts=4,keys=4",
+    ),
+    Task(
+        name="text", target="mnemic.tasks.text:TextTask", title="Language modelling on your own text, recall hits apart",
+        source="Arora et al. 2024 (2312.04927)", example="text:path/to/files,length=256",
+    ),
+)
 
 _STUDIES = (
-    Study("zoology", "mnemic.studies.zoology:study", "Zoology: recall explains the gap to attention", "Arora et al. 2024", "2312.04927"),
+    Study(
+        name="zoology", target="mnemic.studies.zoology:study", title="Zoology: recall explains the gap to attention",
+        paper="Arora et al. 2024", arxiv="2312.04927",
+    ),
+)
+# fmt: on
+
+# Which extra brings a package that the core goes without.
+EXTRA_OF: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib", "psutil"), "models"
+    )
 )
 
 SYSTEMS: Mapping[str, System] = MappingProxyType({s.name: s for s in _SYSTEMS})
@@ -141,8 +184,8 @@ def resolve(target: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as missing:
-        if (missing.name or "").split(".")[0] in {"torch", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib"}:
-            raise MissingExtra(target, "models") from missing
+        if extra := EXTRA_OF.get((missing.name or "").partition(".")[0]):
+            raise MissingExtra(target, extra) from missing
         raise
 
 
