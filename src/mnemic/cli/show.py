@@ -1,0 +1,111 @@
+"""`mnemic show NAME`: one entry of the catalogue, without importing what it describes if that needs torch."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from mnemic.catalogue import STUDIES, Task, resolve, systems, tasks
+from mnemic.errors import UsageError, nearest
+from mnemic.static_options import REQUIRED, Option, declared_options
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def command(name: str, as_json: bool) -> None:
+    """What the memory, task or study NAME is, its paper and its options."""
+    described = describe(name.partition(":")[0])
+    if as_json:
+        click.echo(json.dumps(described, ensure_ascii=False))
+    else:
+        _print(described)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Everything that is known of a name, ready for JSON."""
+    if name in systems():
+        system = systems()[name]
+        options = [asdict(option) for option in declared_options(system.target)]
+        return {"kind": "system", **asdict(system), "docs": f"docs/systems/{name}.md", "options": options}
+    if name in tasks():
+        task = tasks()[name]
+        options = [asdict(option) for option in task_options(task)]
+        return {"kind": "task", **asdict(task), "docs": "docs/tasks.md", "options": options}
+    if name in STUDIES:
+        return {"kind": "study", **asdict(STUDIES[name]), "docs": f"docs/studies/{name}.md"}
+    known = [*systems(), *tasks(), *STUDIES]
+    raise UsageError(f"mnemic has no memory, task or study '{name}'{nearest(name, known)}")
+
+
+def task_options(task: Task) -> list[Option]:
+    """The options of a task, from its pydantic fields; tasks need no torch."""
+    return [
+        Option(
+            name,
+            inspect.formatannotation(field.annotation),
+            REQUIRED if field.is_required() else field.get_default(call_default_factory=True),
+            field.description or "",
+        )
+        for name, field in resolve(task.target).model_fields.items()
+    ]
+
+
+def _print(described: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    console.print(f"{described['title']} ({described['kind']} {described['name']})", style="bold")
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    facts.add_column(style="cyan", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for fact, value in _facts(described):
+        facts.add_row(fact, value)
+    console.print(facts)
+    if described.get("options"):
+        options = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in ("name", "default", "type", "meaning"):
+            options.add_column(heading, style="cyan" if heading == "name" else "", no_wrap=heading == "name")
+        for option in described["options"]:
+            options.add_row(option["name"], _value(option["default"]), _type(option["type"]), option["description"])
+        console.print("\noptions", style="bold")
+        console.print(options)
+
+
+def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
+    paper = described.get("paper") or described.get("source", "")
+    arxiv = described.get("arxiv")
+    facts = [
+        ("what", described.get("summary", "")),
+        ("place", described.get("place", "")),
+        ("paper", f"{paper}, https://arxiv.org/abs/{arxiv}" if arxiv else paper),
+        ("memory of one layer", described.get("memory", "")),
+        ("code", described["target"]),
+        ("docs", described["docs"]),
+    ]
+    if described["kind"] == "system":
+        name = described["name"]
+        facts += [("study", described["study"] or "none yet"), ("try", f"mnemic compare mqar:pairs=8,length=64 {name}")]
+    elif described["kind"] == "task":
+        facts.append(("try", f"mnemic compare {described['example']} attention mamba2"))
+    else:
+        facts.append(("run", f"mnemic reproduce {described['name']}"))
+    return [(fact, value) for fact, value in facts if value]
+
+
+def _value(default: Any) -> str:
+    return default if default == REQUIRED else repr(default)
+
+
+def _type(annotation: str) -> str:
+    """'Literal["a", "b"]' as 'a | b', and no module names."""
+    choices = re.sub(
+        r"Literal\[(.*?)\]", lambda found: " | ".join(re.findall(r"""["']([^"']*)["']""", found[1])), annotation
+    )
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Za-z])", "", choices)
