@@ -120,7 +120,8 @@ _TASKS = (
         example="joint-recall:contexts=4,keys=4",
     ),
     Task(
-        name="text", target="mnemic.tasks.text:TextTask", title="Language modelling on your own text, recall hits apart",
+        name="text", target="mnemic.tasks.text:TextTask",
+        title="Language modelling on your own text, recall hits apart",
         source="Arora et al. 2024 (2312.04927)", example="text:path/to/files,length=256",
     ),
 )

@@ -104,8 +104,9 @@ def _value(default: Any) -> str:
 
 
 def _type(annotation: str) -> str:
-    """'Literal["a", "b"]' as 'a | b', and no module names."""
-    choices = re.sub(
+    """A type as users write values: 'Literal["a", "b"]' as 'a | b', and no module names."""
+    short = re.sub(
         r"Literal\[(.*?)\]", lambda found: " | ".join(re.findall(r"""["']([^"']*)["']""", found[1])), annotation
     )
-    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Za-z])", "", choices)
+    short = re.sub(r"Mapping\[.*?\]", "mapping", short)
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Za-z])", "", short)

@@ -1,0 +1,97 @@
+"""What is read from a mixer's source is what pydantic finds in its class."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnemic.catalogue import SYSTEMS, resolve
+from mnemic.errors import MnemicError
+from mnemic.static_options import REQUIRED, Option, declared_options
+
+PACKAGE = {
+    "__init__.py": "raise RuntimeError('reading options must not run the package')\n",
+    "base.py": '''
+from typing import ClassVar
+from pydantic import BaseModel, Field
+
+class Base(BaseModel):
+    kind: ClassVar[str] = "base"
+    width: int = Field(description="set by the model")
+    heads: int = Field(4, ge=1, description="query " "heads")
+    window: int = 8
+    """tokens seen"""
+''',
+    "mixer.py": """
+from typing import Literal
+from pydantic import Field
+from some_mixers.base import Base as Options
+
+SIZE = 3
+
+class Wave:
+    config_class: type = WaveOptions
+
+class Plain:
+    pass
+
+class PlainConfig(Options):
+    pass
+
+class WaveOptions(Options):
+    heads: int = Field(default=2, description="fewer heads")
+    gate: Literal["hard", "soft"] = "soft"
+    size: int = Field(SIZE, description="taps")
+    rates: list[float] = Field(default_factory=list, description="rates")
+    scale: float = Field(..., description="must be given")
+    power: float = 2**0.5
+    _hidden: int = 1
+""",
+}
+
+
+@pytest.fixture
+def some_mixers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_mixers"
+    package.mkdir()
+    for name, source in PACKAGE.items():
+        (package / name).write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_every_form_of_field_is_read_without_running_the_package(some_mixers: None) -> None:
+    assert declared_options("some_mixers.mixer:Wave") == [
+        Option("heads", "int", 2, "fewer heads"),
+        Option("window", "int", 8, "tokens seen"),
+        Option("gate", "Literal['hard', 'soft']", "soft", ""),
+        Option("size", "int", 3, "taps"),
+        Option("rates", "list[float]", [], "rates"),
+        Option("scale", "float", REQUIRED, "must be given"),
+        Option("power", "float", "2 ** 0.5", ""),
+    ]
+    assert "some_mixers" not in sys.modules
+
+
+def test_the_name_of_the_options_class_may_follow_from_the_mixers(some_mixers: None) -> None:
+    assert [option.name for option in declared_options("some_mixers.mixer:Plain")] == ["heads", "window"]
+
+
+def test_a_mixer_that_is_not_there_is_named(some_mixers: None) -> None:
+    with pytest.raises(MnemicError, match="no class 'Gone' in the source of 'some_mixers.mixer'"):
+        declared_options("some_mixers.mixer:Gone")
+    with pytest.raises(MnemicError, match="no_such_package"):
+        declared_options("no_such_package.mixer:Wave")
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_source_says_what_pydantic_finds(name: str) -> None:
+    target = SYSTEMS[name].target
+    found = {
+        field_name: (
+            REQUIRED if field.is_required() else field.get_default(call_default_factory=True),
+            field.description,
+        )
+        for field_name, field in resolve(target).config_class.model_fields.items()
+    }
+    read = {option.name: (option.default, option.description) for option in declared_options(target, frozenset())}
+    assert read == found
