@@ -30,6 +30,7 @@ class Mixer(nn.Module):
     """
 
     config_class: ClassVar[type[MixerConfig]] = MixerConfig
+    rescales_out: ClassVar[bool] = False  # init "normal" divides the weights of `out` by sqrt(number of layers)
 
     def __init__(self, config: Any, layer_index: int) -> None:
         super().__init__()

@@ -18,23 +18,25 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: [..., width] -> [..., width]."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        return (F.rms_norm(wide, x.shape[-1:], eps=self.eps)).to(x.dtype) * self.weight.to(x.dtype)
+        return F.rms_norm(wide, x.shape[-1:], eps=self.eps).to(x.dtype) * self.weight.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"
 
 
 class GatedRMSNorm(RMSNorm):
-    """A norm with a SiLU gate: Mamba-2 gates before it norms, Gated DeltaNet after."""
+    """A norm with a SiLU gate: Mamba-2 gates before it norms, Gated DeltaNet after; `groups` of channels norm apart."""
 
-    def __init__(self, width: int, eps: float = 1e-5, gate_first: bool = False) -> None:
+    def __init__(self, width: int, eps: float = 1e-5, gate_first: bool = False, groups: int = 1) -> None:
         super().__init__(width, eps)
-        self.gate_first = gate_first
+        self.gate_first, self.groups = gate_first, groups
 
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:  # type: ignore[override]  # a norm that also takes its gate
         """x, gate: [..., width] -> [..., width]."""
-        if gate is None:
-            return super().forward(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        opening = F.silu(gate.to(wide.dtype))
         if self.gate_first:
-            return super().forward(x * F.silu(gate))
-        return super().forward(x) * F.silu(gate)
+            wide = wide * opening
+        parts = wide.unflatten(-1, (self.groups, -1))
+        normed = F.rms_norm(parts, parts.shape[-1:], eps=self.eps).flatten(-2) * self.weight.to(wide.dtype)
+        return (normed if self.gate_first else normed * opening).to(x.dtype)

@@ -13,7 +13,9 @@ from torch import Tensor
 __all__ = ["apply_rotary", "rotary_frequencies"]
 
 
-def rotary_frequencies(head_width: int, theta: float, scaling: Mapping[str, Any] | None, device: torch.device) -> Tensor:
+def rotary_frequencies(
+    head_width: int, theta: float, scaling: Mapping[str, Any] | None, device: torch.device
+) -> Tensor:
     """[D/2] float32: the angle per position of each pair of channels (i, i + D/2).
 
     Args:

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import initialization as init
 
 from mnemic.ops.causal_convolution import causal_convolution
 
@@ -24,9 +25,9 @@ class ShortConvolution(nn.Module):
 
     def reset_parameters(self) -> None:
         bound = self.kernel**-0.5  # PyTorch's default for a depthwise Conv1d
-        nn.init.uniform_(self.weight, -bound, bound)
+        init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
+            init.uniform_(self.bias, -bound, bound)
 
     def new_state(self, batch_size: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
         """[B, J-1, C] of zeros: before the start there is nothing."""
