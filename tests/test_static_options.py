@@ -39,9 +39,18 @@ class PlainConfig(Options):
     pass
 
 class WaveOptions(Options):
+    '''A wave.
+
+    Attributes:
+        depth: layers, counted
+            from below: the first is 1.
+        power: of the wave
+    '''
+
     heads: int = Field(default=2, description="fewer heads")
     gate: Literal["hard", "soft"] = "soft"
     size: int = Field(SIZE, description="taps")
+    depth: int = 1
     rates: list[float] = Field(default_factory=list, description="rates")
     scale: float = Field(..., description="must be given")
     power: float = 2**0.5
@@ -65,9 +74,10 @@ def test_every_form_of_field_is_read_without_running_the_package(some_mixers: No
         Option("window", "int", 8, "tokens seen"),
         Option("gate", "Literal['hard', 'soft']", "soft", ""),
         Option("size", "int", 3, "taps"),
+        Option("depth", "int", 1, "layers, counted from below: the first is 1."),
         Option("rates", "list[float]", [], "rates"),
         Option("scale", "float", REQUIRED, "must be given"),
-        Option("power", "float", "2 ** 0.5", ""),
+        Option("power", "float", "2 ** 0.5", "of the wave"),
     ]
     assert "some_mixers" not in sys.modules
 
@@ -85,13 +95,13 @@ def test_a_mixer_that_is_not_there_is_named(some_mixers: None) -> None:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_source_says_what_pydantic_finds(name: str) -> None:
-    target = SYSTEMS[name].target
-    found = {
-        field_name: (
-            REQUIRED if field.is_required() else field.get_default(call_default_factory=True),
-            field.description,
-        )
-        for field_name, field in resolve(target).config_class.model_fields.items()
-    }
-    read = {option.name: (option.default, option.description) for option in declared_options(target, frozenset())}
-    assert read == found
+    config = resolve(SYSTEMS[name].target).config_class
+    read = {option.name: option for option in declared_options(SYSTEMS[name].target, frozenset())}
+    assert list(read) == list(config.model_fields)
+    for field_name, field in config.model_fields.items():
+        default = REQUIRED if field.is_required() else field.get_default(call_default_factory=True)
+        stated = read[field_name].default
+        if stated != default:  # no literal: its source text, which must come to the same
+            stated = eval(stated, vars(sys.modules[config.__module__]))
+        assert stated == default
+        assert read[field_name].description == field.description

@@ -16,7 +16,7 @@ from typing import Any
 
 from mnemic.errors import MnemicError
 
-__all__ = ["REQUIRED", "Option", "declared_options"]
+__all__ = ["REQUIRED", "Option", "attribute_meanings", "declared_options"]
 
 REQUIRED = "required"
 
@@ -58,6 +58,19 @@ def declared_options(target: str, hidden: frozenset[str] = frozenset({"width"}))
     return [option for option in options.values() if option.name not in hidden]
 
 
+def attribute_meanings(docstring: str) -> dict[str, str]:
+    """What the "Attributes:" section of a class docstring says of each name, on one line."""
+    meanings: dict[str, str] = {}
+    section = docstring.partition("\nAttributes:\n")[2].partition("\n\n")[0]
+    for line in section.splitlines():
+        name, colon, meaning = line.strip().partition(": ")
+        if colon and name.isidentifier() and len(line) - len(line.lstrip()) == 4:
+            meanings[name] = meaning
+        elif meanings:
+            meanings[next(reversed(meanings))] += f" {line.strip()}"
+    return meanings
+
+
 def _config_name(mixer: _Class) -> str:
     """What the class body assigns to `config_class`, else the mixer's name with "Config" after it."""
     for statement in mixer.node.body:
@@ -73,6 +86,7 @@ def _config_name(mixer: _Class) -> str:
 
 
 def _fields(config: _Class) -> Iterator[Option]:
+    meanings = attribute_meanings(ast.get_docstring(config.node) or "")
     for statement, following in zip(config.node.body, [*config.node.body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
@@ -80,7 +94,7 @@ def _fields(config: _Class) -> Iterator[Option]:
         if name.startswith("_") or name == "model_config" or annotation.split("[")[0].endswith("ClassVar"):
             continue
         default, description = _default(statement.value, config.module)
-        yield Option(name, annotation, default, description or _docstring(following))
+        yield Option(name, annotation, default, description or _docstring(following) or meanings.get(name, ""))
 
 
 def _default(value: ast.expr | None, module: str) -> tuple[Any, str]:

@@ -6,13 +6,13 @@ import inspect
 import json
 import re
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
 
 from mnemic.catalogue import STUDIES, Task, resolve, systems, tasks
 from mnemic.errors import UsageError, nearest
-from mnemic.static_options import REQUIRED, Option, declared_options
+from mnemic.static_options import REQUIRED, Option, attribute_meanings, declared_options
 
 
 @click.command()
@@ -45,14 +45,17 @@ def describe(name: str) -> dict[str, Any]:
 
 def task_options(task: Task) -> list[Option]:
     """The options of a task, from its pydantic fields; tasks need no torch."""
+    task_class = resolve(task.target)
+    types = get_type_hints(task_class)  # without what Annotated adds
+    meanings = attribute_meanings(inspect.getdoc(task_class) or "")
     return [
         Option(
             name,
-            inspect.formatannotation(field.annotation),
+            inspect.formatannotation(types[name]),
             REQUIRED if field.is_required() else field.get_default(call_default_factory=True),
-            field.description or "",
+            field.description or meanings.get(name, ""),
         )
-        for name, field in resolve(task.target).model_fields.items()
+        for name, field in task_class.model_fields.items()
     ]
 
 
@@ -100,7 +103,7 @@ def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _value(default: Any) -> str:
-    return default if default == REQUIRED else repr(default)
+    return str(default) or '""'
 
 
 def _type(annotation: str) -> str:
@@ -108,5 +111,6 @@ def _type(annotation: str) -> str:
     short = re.sub(
         r"Literal\[(.*?)\]", lambda found: " | ".join(re.findall(r"""["']([^"']*)["']""", found[1])), annotation
     )
+    short = re.sub(r"Optional\[(.*)\]", r"\1 | None", short)
     short = re.sub(r"Mapping\[.*?\]", "mapping", short)
     return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Za-z])", "", short)
