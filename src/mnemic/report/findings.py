@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mnemic.report.records import Record
 from mnemic.report.summary import Group, group_runs
-from mnemic.report.units import bytes_text, score_text
+from mnemic.report.units import bytes_text, percent_text, score_text
 
 __all__ = ["by_task", "headline", "leaders", "warnings_about"]
 
@@ -126,7 +126,7 @@ def _on_recall_hits(groups: Sequence[Group]) -> str:
     hits.sort(key=lambda pair: pair[1].mean)
     best, worst = hits[0], hits[-1]
     share = best[0].metric("recall_hit_share")
-    which = f" ({share.mean:.1%} of all)" if share is not None else ""
+    which = f" ({percent_text(share.mean)} of all)" if share is not None else ""
     return (
         f"On tokens that can be recalled from the context{which} the loss is {score_text(best[1].mean)} "
         f"for {best[0].label} and {score_text(worst[1].mean)} for {worst[0].label}."

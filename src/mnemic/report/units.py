@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["bytes_text", "count_text", "rate_text", "score_text", "seconds_text"]
+__all__ = ["bytes_text", "count_text", "percent_text", "rate_text", "score_text", "seconds_text"]
 
 
 def bytes_text(value: float) -> str:
@@ -21,6 +21,11 @@ def count_text(value: float) -> str:
     return f"{round(value):,}"
 
 
+def percent_text(value: float) -> str:
+    """0.113 -> '11.3 %'."""
+    return f"{100 * value:.1f} %"
+
+
 def rate_text(value: float) -> str:
     """41234 -> '41.2 k'."""
     for unit in ("", " k", " M"):
@@ -31,12 +36,10 @@ def rate_text(value: float) -> str:
 
 
 def seconds_text(value: float) -> str:
-    """125 -> '2 min 5 s'."""
-    if value < 59.5:
+    """35.2 -> '35 s', 500 -> '8.3 min'."""
+    if value < 300:
         return f"{value:.1f} s" if value < 9.95 else f"{value:.0f} s"
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    return f"{value / 60:.1f} min" if value < 5970 else f"{value / 3600:.1f} h"
 
 
 def score_text(value: float) -> str:
