@@ -45,7 +45,7 @@ class AttentionConfig(MixerConfig):
 
 
 class AttentionMemory(LayerMemory):
-    """keys, values: [B, G, S, D], keys already rotated; conv: [B, J-1, C], the convolution's last inputs, if there is one."""
+    """keys, values: [B, G, S, D], keys already rotated; conv: [B, J-1, C], its last inputs."""
 
     def __init__(self, keys: Tensor, values: Tensor, conv: Tensor | None) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class QueryKeyValue(nn.Module):
 
 
 class Attention(Mixer):
-    """o_t = sum_{s<=t} softmax_s(q_t . k_s / sqrt(D)) v_s (Vaswani et al. 2017, arXiv 1706.03762; Su et al. 2021, 2104.09864).
+    """o_t = sum_{s<=t} softmax_s(q_t . k_s / sqrt(D)) v_s (Vaswani et al. 2017, arXiv 1706.03762, eq. 1).
 
     Legend: B batch, T time, S tokens so far, H query heads, G key heads, D head width.
     Memory: 2 S G D values per sequence.

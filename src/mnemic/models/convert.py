@@ -63,7 +63,8 @@ def _from_mamba2(config: Any, old: Weights) -> tuple[MnemicConfig, Weights]:
         "lm_head.weight": "lm_head.weight",
     }
     inside = {
-        "norm.": "mixer_norm.", "mixer.in_proj.": "mixer.proj.", "mixer.conv1d.": "mixer.conv.", "mixer.out_proj.": "mixer.out.",
+        "norm.": "mixer_norm.", "mixer.in_proj.": "mixer.proj.", "mixer.conv1d.": "mixer.conv.",
+        "mixer.out_proj.": "mixer.out.",
     }  # fmt: skip
     weights = {}
     for name, weight in old.items():
@@ -105,9 +106,11 @@ def _decoder(config: Any, old: Weights, qk_norm: bool) -> tuple[MnemicConfig, We
         "bias": config.attention_bias, "norm_eps": config.rms_norm_eps, "rope_scaling": rope if scaled else None,
     }  # fmt: skip
     inside = {
-        "input_layernorm.": "mixer_norm.", "post_attention_layernorm.": "feed_forward_norm.", "self_attn.o_proj.": "mixer.out.",
+        "input_layernorm.": "mixer_norm.", "post_attention_layernorm.": "feed_forward_norm.",
+        "self_attn.o_proj.": "mixer.out.",
         "self_attn.q_norm.": "mixer.qkv.q_norm.", "self_attn.k_norm.": "mixer.qkv.k_norm.",
-        "mlp.gate_proj.": "feed_forward.gate.", "mlp.up_proj.": "feed_forward.up.", "mlp.down_proj.": "feed_forward.down.",
+        "mlp.gate_proj.": "feed_forward.gate.", "mlp.up_proj.": "feed_forward.up.",
+        "mlp.down_proj.": "feed_forward.down.",
     }  # fmt: skip
     weights = {}
     for name, weight in old.items():

@@ -4,7 +4,7 @@ Legend: B batch, T time of a call, P time since the start of the sequence, V voc
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ class Block(GradientCheckpointingLayer):
     def forward(self, x: Tensor, step: Step) -> Tensor:
         """x: [B, T, width] -> [B, T, width]."""
         x = x + self.mixer(self.mixer_norm(x), step)
-        if self.feed_forward is not None:
+        if self.feed_forward is not None and self.feed_forward_norm is not None:
             x = x + self.feed_forward(self.feed_forward_norm(x))
         return x
 
@@ -108,17 +108,21 @@ class MnemicModel(MnemicPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         return self.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.embed_tokens = value
+
+    @property
+    def mixers(self) -> list[Mixer]:
+        return [cast(Block, block).mixer for block in self.layers]
 
     def new_memory(self, batch_size: int) -> Cache:
         """An empty memory for `batch_size` sequences, one layer's memory per block."""
         dtype, device = self.embed_tokens.weight.dtype, self.embed_tokens.weight.device
-        return Cache(layers=[block.mixer.new_memory(batch_size, device=device, dtype=dtype) for block in self.layers])
+        return Cache(layers=[mixer.new_memory(batch_size, device=device, dtype=dtype) for mixer in self.mixers])
 
     def memory_bytes(self, length: int) -> int:
         """Bytes that one sequence's memory holds after `length` tokens, all layers together."""
-        return sum(block.mixer.memory_bytes(length, self.embed_tokens.weight.dtype) for block in self.layers)
+        return sum(mixer.memory_bytes(length, self.embed_tokens.weight.dtype) for mixer in self.mixers)
 
     def forward(
         self,
@@ -174,7 +178,8 @@ class MnemicModel(MnemicPreTrainedModel):
             attention_mask = torch.cat([attention_mask.new_ones(x.shape[0], seen), attention_mask], dim=1)
         if attention_mask.shape != (x.shape[0], seen + x.shape[1]):
             raise UsageError(
-                f"attention_mask is {tuple(attention_mask.shape)}; want [batch {x.shape[0]}, {seen} read + {x.shape[1]} new]"
+                f"attention_mask is {tuple(attention_mask.shape)}; "
+                f"want [batch {x.shape[0]}, {seen} read + {x.shape[1]} new]"
             )
         mask = attention_mask.to(torch.bool)
         return None if bool(mask.all()) else mask
@@ -198,7 +203,7 @@ class MnemicForCausalLM(MnemicPreTrainedModel, GenerationMixin):
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
+    def set_output_embeddings(self, value: nn.Linear) -> None:
         self.lm_head = value
 
     def new_memory(self, batch_size: int) -> Cache:
