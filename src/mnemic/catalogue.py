@@ -103,7 +103,7 @@ _SYSTEMS = (
 _TASKS = (
     Task(
         name="mqar", target="mnemic.tasks.mqar:MQAR", title="Multi-query associative recall",
-        source="Arora et al. 2024 (2312.04927)", example="mqar:pairs=8,length=64",
+        source="Arora et al. 2024 (2312.04927)", example="mqar:pairs=8,length=64,vocab=256",
     ),
     Task(
         name="associative-recall", target="mnemic.tasks.associative_recall:AssociativeRecall",

@@ -7,6 +7,7 @@ What is read is what pydantic would find: the annotated fields of `XConfig`, the
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -59,9 +60,10 @@ def declared_options(target: str, hidden: frozenset[str] = frozenset({"width"}))
 
 
 def attribute_meanings(docstring: str) -> dict[str, str]:
-    """What the "Attributes:" section of a class docstring says of each name, on one line."""
+    """What the "Args:" or "Attributes:" section of a class docstring says of each name, on one line."""
     meanings: dict[str, str] = {}
-    section = docstring.partition("\nAttributes:\n")[2].partition("\n\n")[0]
+    heading = re.search(r"^(?:Args|Attributes):\n", docstring, re.MULTILINE)
+    section = docstring[heading.end() :].partition("\n\n")[0] if heading else ""
     for line in section.splitlines():
         name, colon, meaning = line.strip().partition(": ")
         if colon and name.isidentifier() and len(line) - len(line.lstrip()) == 4:

@@ -105,7 +105,7 @@ def cli(debug: bool) -> None:
     """Memory for language models: what it recalls, and what it costs.
 
     \b
-    mnemic compare mqar:pairs=8,length=64 attention mamba2
+    mnemic compare mqar:pairs=8,length=64,vocab=256 attention mamba2
     mnemic list
     """
 

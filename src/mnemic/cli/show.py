@@ -47,7 +47,9 @@ def task_options(task: Task) -> list[Option]:
     """The options of a task, from its pydantic fields; tasks need no torch."""
     task_class = resolve(task.target)
     types = get_type_hints(task_class)  # without what Annotated adds
-    meanings = attribute_meanings(inspect.getdoc(task_class) or "")
+    meanings: dict[str, str] = {}
+    for ancestor in reversed(task_class.__mro__):
+        meanings |= attribute_meanings(inspect.cleandoc(ancestor.__doc__ or ""))
     return [
         Option(
             name,
@@ -94,7 +96,7 @@ def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if described["kind"] == "system":
         name = described["name"]
-        facts += [("study", described["study"] or "none yet"), ("try", f"mnemic compare mqar:pairs=8,length=64 {name}")]
+        facts += [("study", described["study"] or "none yet"), ("try", f"mnemic compare mqar:pairs=8,length=64,vocab=256 {name}")]
     elif described["kind"] == "task":
         facts.append(("try", f"mnemic compare {described['example']} attention mamba2"))
     else:
