@@ -48,6 +48,11 @@ def _metric(name: str) -> Callable[[Group], Estimate | None]:
     return lambda group: group.metric(name)
 
 
+def _mean(name: str) -> Callable[[Group], float | None]:
+    """For numbers that runs report without an interval."""
+    return lambda group: estimate.mean if (estimate := group.metric(name)) else None
+
+
 def _text_loss(group: Group) -> Estimate | None:
     return None if group.first.asks_for_answers else group.metric("loss")
 
@@ -58,7 +63,7 @@ def _cost(name: str) -> Callable[[Group], float | None]:
 
 COLUMNS = {
     "recall": Column("recall", "Share of the asked answers that are right.", _metric("accuracy"), score_text),
-    "rows": Column("whole rows", "Share of sequences with every answer right.", _metric("row_accuracy"), score_text),
+    "rows": Column("whole rows", "Share of sequences with every answer right.", _mean("row_accuracy"), score_text),
     "loss": Column("loss", "Cross-entropy, in nats per token.", _text_loss, score_text),
     "hits": Column(
         "loss on recall hits",
@@ -67,10 +72,8 @@ COLUMNS = {
         score_text,
     ),
     "rest": Column("loss on the rest", "Loss on all other tokens.", _metric("other_loss"), score_text),
-    "share": Column("hit share", "Share of tokens that are recall hits.", _metric("recall_hit_share"), percent_text),
-    "bits": Column(
-        "bits per byte", "Loss per byte of text, whatever the tokens.", _metric("bits_per_byte"), score_text
-    ),
+    "share": Column("hit share", "Share of tokens that are recall hits.", _mean("recall_hit_share"), percent_text),
+    "bits": Column("bits per byte", "Loss per byte of text, whatever the tokens.", _mean("bits_per_byte"), score_text),
     "memory": Column("memory", "Bytes held per sequence of the task's length.", _cost("memory_bytes"), bytes_text),
     "parameters": Column("parameters", "Parameters of the whole model.", _cost("parameters"), count_text),
     "training": Column("training", "Wall time of training.", _cost("train_seconds"), seconds_text),

@@ -21,11 +21,11 @@ _STACKS: tuple[dict[str, str], ...] = (
     {"rows": "rows"},
     {"loss": "loss"},
     {"hits": "on hits", "rest": "on rest"},
-    {"share": "hits", "bits": "bits/byte"},
+    {"share": "hits", "bits": "bits/B"},
     {"memory": "memory", "peak": "peak"},
     {"parameters": "params", "seeds": "seeds"},
-    {"training": "training", "trained": "trained/s"},
-    {"read": "read/s", "decoded": "decoded/s"},
+    {"training": "training", "trained": "train/s"},
+    {"read": "read/s", "decoded": "decode/s"},
 )
 
 
@@ -36,8 +36,9 @@ def results_table(records: Sequence[Record]) -> Table:
     present = [{name: head for name, head in stack.items() if COLUMNS[name] in known} for stack in _STACKS]
     stacks = [stack for stack in present if stack]
     is_one = len(tasks) == 1
+    padding = (0, 0 if len(stacks) > 6 else 1, 0, 0)
     title = Text(next(iter(tasks))) if is_one else None
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=padding)
     if not is_one:
         table.add_column("task", overflow="fold", min_width=10, max_width=24)
     longest = max((len(record.memory) for record in records), default=0)
