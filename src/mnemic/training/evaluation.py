@@ -1,0 +1,187 @@
+"""Asking a model a task's questions: accuracy and loss, cut by what makes recall hard, with intervals.
+
+Legend: B rows, N questions (positions with a label) of all rows together.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from mnemic.errors import UsageError
+from mnemic.tasks.base import UNASKED, Examples, Split, TaskConfig
+from mnemic.tasks.text import TextTask
+from mnemic.training.buckets import buckets
+from mnemic.training.intervals import bootstrap, draw_weights
+from mnemic.training.objective import AskedLoss, scored_batch
+
+__all__ = ["Answers", "Evaluation", "answer", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model said to every question.
+
+    Attributes:
+        row: [N], the question's row.
+        correct: [N] of bool.
+        loss: [N], nats.
+        slices: name -> [N].
+        rows, tokens: how much was read.
+        seconds: how long the model took.
+    """
+
+    row: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+    loss: NDArray[np.float64]
+    slices: dict[str, NDArray[np.int64]]
+    rows: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics and slices as a run's record holds them."""
+
+    metrics: dict[str, float]
+    slices: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tokens_per_second: float = math.nan
+
+
+def evaluate(
+    model: nn.Module,
+    task: TaskConfig,
+    split: Split,
+    rows: int,
+    seed: int = 0,
+    *,
+    batch_size: int = 64,
+    precision: str = "fp32",
+) -> Evaluation:
+    """Ask `model` the first `rows` rows of a split (or all that there are) and report with bootstrap intervals.
+
+    Raises:
+        UsageError: the split has no rows.
+    """
+    examples = task.sample(split, rows, seed)
+    if not len(examples):
+        raise UsageError(f"task {task.spec()} has no rows in its {split} split")
+    device = next(model.parameters()).device
+    parts = [examples[start : start + batch_size] for start in range(0, len(examples), batch_size)]
+    answers = answer(AskedLoss(model, precision), parts, device)
+    bytes_per_token = task.bytes_per_token(split) if isinstance(task, TextTask) else None
+    return report(answers, seed, has_answers=task.chance is not None, bytes_per_token=bytes_per_token)
+
+
+@torch.no_grad()
+def answer(objective: AskedLoss, parts: Sequence[Examples], device: torch.device) -> Answers:
+    """Run the model over batches and collect what it said where it was asked."""
+    was_training = objective.training
+    objective.eval()
+    correct: list[NDArray[np.bool_]] = []
+    loss: list[NDArray[np.float64]] = []
+    row: list[NDArray[np.int64]] = []
+    slices: dict[str, list[NDArray[np.int64]]] = {name: [] for name in parts[0].slices}
+    read = seconds = 0.0
+    first_row = 0
+    for examples in parts:
+        batch = scored_batch(examples).to(device)
+        began = time.perf_counter()
+        logits = objective.logits(batch)
+        nll = F.cross_entropy(logits, batch.targets, reduction="none").cpu()  # and waits for the device
+        seconds += time.perf_counter() - began
+        correct.append((logits.argmax(-1) == batch.targets).cpu().numpy())
+        loss.append(nll.double().numpy())
+        asked = examples.labels != UNASKED
+        row.append(first_row + np.nonzero(asked)[0])
+        for name, values in slices.items():
+            values.append(np.asarray(examples.slices[name])[asked].astype(np.int64))
+        first_row += len(examples)
+        read += examples.input_ids.size
+    objective.train(was_training)
+    joined = {name: np.concatenate(values) for name, values in slices.items()}
+    return Answers(
+        np.concatenate(row), np.concatenate(correct), np.concatenate(loss), joined, first_row, int(read), seconds
+    )  # fmt: skip
+
+
+def report(answers: Answers, seed: int, *, has_answers: bool, bytes_per_token: float | None = None) -> Evaluation:
+    """Metrics and slices with intervals; `has_answers` tells recall tasks from text, where only the loss counts."""
+    weights = draw_weights(answers.rows, seed)
+    metrics = _overall(answers, weights, has_answers, bytes_per_token)
+    slices = {
+        name: points
+        for name, values in answers.slices.items()
+        if (points := _slice(answers, name, values, weights, has_answers))
+    }
+    return Evaluation(metrics, slices, answers.tokens / max(answers.seconds, 1e-9))
+
+
+def _overall(
+    answers: Answers, weights: NDArray[np.float64], has_answers: bool, bytes_per_token: float | None
+) -> dict[str, float]:
+    everything = np.zeros(len(answers.row), dtype=np.int64)
+    loss, loss_low, loss_high = (float(x[0]) for x in _means(answers, answers.loss, everything, 1, weights))
+    if has_answers:
+        accuracy, low, high = (float(x[0]) for x in _means(answers, answers.correct, everything, 1, weights))
+        return {
+            "accuracy": accuracy, "accuracy_low": low, "accuracy_high": high,
+            "row_accuracy": _row_accuracy(answers), "loss": loss, "loss_low": loss_low, "loss_high": loss_high,
+        }  # fmt: skip
+    metrics = {"loss": loss, "loss_low": loss_low, "loss_high": loss_high}
+    if bytes_per_token:
+        metrics["bits_per_byte"] = loss / math.log(2) / bytes_per_token
+    hit = answers.slices.get("recall_hit")
+    if hit is not None:
+        mean, low_, high_ = _means(answers, answers.loss, (hit > 0).astype(np.int64), 2, weights)
+        for index, name in enumerate(("other", "recall_hit")):
+            values = {f"{name}_loss": mean[index], f"{name}_loss_low": low_[index], f"{name}_loss_high": high_[index]}
+            metrics |= {key: float(value) for key, value in values.items() if not math.isnan(value)}
+        metrics["recall_hit_share"] = float((hit > 0).mean())
+    return metrics
+
+
+def _row_accuracy(answers: Answers) -> float:
+    """Share of the rows with questions in which every answer is right."""
+    asked = np.bincount(answers.row, minlength=answers.rows)
+    right = np.bincount(answers.row, answers.correct, minlength=answers.rows)
+    return float((right == asked)[asked > 0].mean())
+
+
+def _slice(
+    answers: Answers, name: str, values: NDArray[np.int64], weights: NDArray[np.float64], has_answers: bool
+) -> list[dict[str, Any]]:
+    names, of_question = buckets(name, values)
+    if not names:
+        return []
+    loss, low, high = _means(answers, answers.loss, of_question, len(names), weights)
+    points: list[dict[str, Any]] = [{"value": text} for text in names]
+    counts = np.bincount(of_question[of_question >= 0], minlength=len(names))
+    if has_answers:
+        accuracy, low, high = _means(answers, answers.correct, of_question, len(names), weights)
+    for index, point in enumerate(points):
+        point["count"] = int(counts[index])
+        if has_answers:
+            point["accuracy"] = float(accuracy[index])
+        point |= {"loss": float(loss[index]), "low": float(low[index]), "high": float(high[index])}
+    return points
+
+
+def _means(
+    answers: Answers, values: NDArray[Any], column: NDArray[np.int64], columns: int, weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and interval of `values` [N] for each column; questions of column -1 are left out."""
+    chosen = column >= 0
+    cell = answers.row[chosen] * columns + column[chosen]
+    shape = (answers.rows, columns)
+    sums = np.bincount(cell, values[chosen].astype(np.float64), minlength=answers.rows * columns).reshape(shape)
+    counts = np.bincount(cell, minlength=answers.rows * columns).reshape(shape).astype(np.float64)
+    return bootstrap(sums.astype(np.float64), counts, weights)

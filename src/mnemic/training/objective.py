@@ -1,0 +1,102 @@
+"""What is trained and what is scored: cross-entropy where a task asks, computed nowhere else.
+
+Legend: B rows, T time, N positions asked for, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnemic.tasks.base import UNASKED, Examples, IntArray
+
+__all__ = ["AskedLoss", "Batch", "scored_batch", "training_batch"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as tensors.
+
+    Attributes:
+        input_ids: [B, T].
+        asked: [N], indices into the B * T positions, row by row.
+        targets: [N], the id to be predicted after each of them.
+        attention_mask: [B, T] of bool, or None where nothing is padded.
+    """
+
+    input_ids: Tensor
+    asked: Tensor
+    targets: Tensor
+    attention_mask: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        mask = None if self.attention_mask is None else self.attention_mask.to(device)
+        return Batch(self.input_ids.to(device), self.asked.to(device), self.targets.to(device), mask)
+
+
+def training_batch(examples: Examples) -> Batch:
+    """The rows of `examples`, asked wherever training predicts something."""
+    return _batch(examples, examples.targets)
+
+
+def scored_batch(examples: Examples) -> Batch:
+    """The rows of `examples`, asked wherever there is a label."""
+    return _batch(examples, examples.labels)
+
+
+def _batch(examples: Examples, targets: IntArray) -> Batch:
+    flat = targets.reshape(-1)
+    asked = np.flatnonzero(flat != UNASKED)
+    mask = None if examples.attention_mask is None else torch.from_numpy(np.ascontiguousarray(examples.attention_mask))
+    ids = torch.from_numpy(np.ascontiguousarray(examples.input_ids))
+    return Batch(ids, torch.from_numpy(asked), torch.from_numpy(flat[asked]), mask)
+
+
+class AskedLoss(nn.Module):
+    """The model with its loss, so that one `forward` is all that a wrapper for many processes has to see."""
+
+    def __init__(self, model: nn.Module, precision: str = "fp32") -> None:
+        super().__init__()
+        self.model = model
+        self.precision = precision
+
+    def forward(
+        self, input_ids: Tensor, asked: Tensor, targets: Tensor, attention_mask: Tensor | None = None
+    ) -> Tensor:
+        """The sum, in nats, of the cross-entropies of [N] targets."""
+        logits, auxiliary = self._logits(Batch(input_ids, asked, targets, attention_mask))
+        return F.cross_entropy(logits, targets, reduction="sum") + auxiliary * len(targets)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """[N, V] in float32."""
+        return self._logits(batch)[0]
+
+    def _logits(self, batch: Batch) -> tuple[Tensor, Tensor | float]:
+        """Logits, and what the mixers ask for beside the task (0 for most).
+
+        The head is applied only where the task asks: with thousands of ids and a few questions a row it would
+        otherwise be nine tenths of the work.
+        """
+        body, head = getattr(self.model, "model", None), getattr(self.model, "lm_head", None)
+        arguments = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+        with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            if isinstance(body, nn.Module) and isinstance(head, nn.Module):
+                out = body(**arguments)
+                logits = head(_chosen(out.last_hidden_state, batch.asked))
+            else:
+                out = self.model(**arguments)
+                logits = _chosen(out.logits, batch.asked)
+        return logits.float(), _auxiliary(out)
+
+
+def _auxiliary(out: object) -> Tensor | float:
+    losses: dict[str, Tensor] = getattr(out, "losses", None) or {}
+    return torch.stack(list(losses.values())).sum() if losses else 0.0
+
+
+def _chosen(x: Tensor, asked: Tensor) -> Tensor:
+    """[B, T, C] -> [N, C]."""
+    flat = x.flatten(0, 1)
+    return flat if len(asked) == len(flat) else flat.index_select(0, asked)
