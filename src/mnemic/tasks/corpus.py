@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 
 from mnemic.tasks.base import Split
 from mnemic.tasks.text_files import PYTHON_REFERENCE, Document, read_documents
@@ -137,4 +136,4 @@ def _names(files: Sequence[Document]) -> str:
 
 
 def _splits(train: bytes, valid: bytes, test: bytes) -> Mapping[Split, bytes]:
-    return MappingProxyType({"train": train, "valid": valid, "test": test})
+    return {"train": train, "valid": valid, "test": test}
