@@ -86,7 +86,7 @@ class Examples:
 
     @property
     def targets(self) -> IntArray:
-        """[B, T] what training predicts: within `loss_mask` the label, or the next token where there is none; else -100."""
+        """[B, T] what training predicts: in `loss_mask` the label, or the next token if there is none; else -100."""
         following = np.full_like(self.labels, UNASKED)
         following[:, :-1] = self.input_ids[:, 1:]
         wanted = np.where(self.labels == UNASKED, following, self.labels)
@@ -107,7 +107,7 @@ class Examples:
 
 
 class TaskConfig(BaseModel, ABC, frozen=True, extra="forbid"):
-    """A recall task and its options. A subclass adds fields, and raises `version` when the same options give other rows.
+    """A recall task and its options. A subclass adds fields, and raises `version` when equal options give other rows.
 
     Wrong options raise UsageError, whether they come from Python or from the command line.
     """
@@ -127,12 +127,12 @@ class TaskConfig(BaseModel, ABC, frozen=True, extra="forbid"):
 
     @abstractmethod
     def sample(self, split: Split, count: int, seed: int = 0, start: int = 0) -> Examples:
-        """Rows start … start + count - 1 of a split. Row i depends on config, split, seed and i, and on nothing else."""
+        """Rows start … start + count - 1 of a split. Row i depends on config, split, seed and i, on nothing else."""
 
     def stream(
         self, split: Split, batch_size: int, seed: int = 0, worker: int = 0, workers: int = 1, start: int = 0
     ) -> Iterator[Examples]:
-        """Batches from row `start` on, until the rows end, if they do; each of `workers` readers gets every `workers`-th."""
+        """Batches from row `start` on, until the rows end, if they do; `workers` readers take them in turns."""
         check_range(self.name, "batch_size", batch_size, 1)
         check_range(self.name, "worker", worker, 0, workers - 1)
         row = start + worker * batch_size

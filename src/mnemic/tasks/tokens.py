@@ -1,0 +1,128 @@
+"""Synthetic recall tasks: rows drawn in blocks from a counter, with an oracle that answers them exactly.
+
+Legend: B rows, T time, F features of a continuous input.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from mnemic.errors import UsageError
+from mnemic.tasks.base import UNASKED, Examples, IntArray, Prompt, Split, TaskConfig, check_range
+from mnemic.tasks.sampling import block_generator, row_hash
+
+__all__ = ["TokenTask"]
+
+BLOCK_ROWS = 256
+BLOCK_TOKENS = 1 << 20
+FEW_ROWS_BITS = 40
+APART_SHARES = {"train": (0, 6), "valid": (6, 7), "test": (7, 8)}
+APART_ROUNDS = 200
+
+
+class TokenTask(TaskConfig, frozen=True, extra="forbid"):
+    """A task whose rows are drawn, endlessly, from a stated law; `train_on` says if the whole row is trained."""
+
+    train_on: Literal["asked", "all"] = "asked"
+
+    @abstractmethod
+    def draw(self, rng: Generator, rows: int) -> Examples:
+        """That many independent rows."""
+
+    @abstractmethod
+    def row_bits(self) -> float:
+        """Log2 of how many different rows there are, at least; below 40 the splits are kept apart row by row."""
+
+    @property
+    @abstractmethod
+    def chance(self) -> float: ...
+
+    @abstractmethod
+    def oracle(self, rows: NDArray[Any]) -> IntArray:
+        """[B, T] the labels, worked out in plain Python from what a model sees: input_ids [B, T] or inputs [B, T, F].
+
+        A question whose answer is not in the row stays -100.
+        """
+
+    @abstractmethod
+    def word(self, token: int) -> str:
+        """One token as people read it."""
+
+    def sample(self, split: Split, count: int, seed: int = 0, start: int = 0) -> Examples:
+        return self._rows(split, count, seed, start, {})
+
+    def stream(
+        self, split: Split, batch_size: int, seed: int = 0, worker: int = 0, workers: int = 1, start: int = 0
+    ) -> Iterator[Examples]:
+        check_range(self.name, "batch_size", batch_size, 1)
+        check_range(self.name, "worker", worker, 0, workers - 1)
+        held: dict[int, Examples] = {}  # batches smaller than a block would otherwise draw it again and again
+        row = start + worker * batch_size
+        while True:
+            yield self._rows(split, batch_size, seed, row, held)
+            row += workers * batch_size
+
+    def render(self, examples: Examples) -> list[Prompt]:
+        return [self._prompt(ids, labels) for ids, labels in zip(examples.input_ids, examples.labels, strict=True)]
+
+    def _prompt(self, ids: IntArray, labels: IntArray) -> Prompt:
+        """Every question as "=?" behind its token; an answer that the row goes on to give is left out."""
+        words, answers, given = [], [], UNASKED
+        for token, label in zip(ids.tolist(), labels.tolist(), strict=True):
+            if token != given:
+                words.append(self.word(token))
+            if label != UNASKED:
+                words.append("=?")
+                answers.append(self.word(label))
+            given = label
+        return Prompt(" ".join(words), tuple(answers))
+
+    def _rows(self, split: Split, count: int, seed: int, start: int, held: dict[int, Examples]) -> Examples:
+        if split not in get_args(Split):
+            raise UsageError(f"{self.name}: split='{split}' must be one of {', '.join(get_args(Split))}")
+        check_range(self.name, "count", count, 0)
+        check_range(self.name, "start", start, 0)
+        per_block = min(BLOCK_ROWS, max(1, BLOCK_TOKENS // self.max_length))
+        first, last = start // per_block, max(start, start + count - 1) // per_block
+        identity = f"{self.hash()}/{split}/{seed}"
+        blocks = {
+            n: held[n] if n in held else self._block(identity, split, n, per_block) for n in range(first, last + 1)
+        }
+        held.clear()
+        held[last] = blocks[last]
+        return Examples.concat(
+            [block[max(0, start - n * per_block) : start + count - n * per_block] for n, block in blocks.items()]
+        )
+
+    def _block(self, identity: str, split: Split, block: int, rows: int) -> Examples:
+        rng = block_generator(identity, block)
+        drawn = self.draw(rng, rows) if self.row_bits() >= FEW_ROWS_BITS else self._draw_apart(rng, split, rows)
+        if self.train_on == "asked":
+            return drawn
+        trained = np.ones_like(drawn.loss_mask)
+        if drawn.attention_mask is not None:
+            trained[:, :-1] = drawn.attention_mask[:, 1:]
+        trained[:, -1] = False
+        return Examples(drawn.input_ids, drawn.labels, trained | drawn.loss_mask, drawn.slices, drawn.attention_mask)
+
+    def _draw_apart(self, rng: Generator, split: Split, rows: int) -> Examples:
+        """Rows of one split only: with few different rows, a row's own hash says which split it belongs to."""
+        low, high = APART_SHARES[split]
+        kept: list[Examples] = []
+        missing = rows
+        for _ in range(APART_ROUNDS):
+            drawn = self.draw(rng, rows)
+            share = row_hash(np.concatenate([drawn.input_ids, drawn.labels], axis=1)) >> np.uint64(61)
+            mine = drawn[np.flatnonzero((share >= low) & (share < high))[:missing]]
+            kept.append(mine)
+            missing -= len(mine)
+            if not missing:
+                return Examples.concat(kept)
+        raise UsageError(
+            f"{self.spec()} has only about {2 ** self.row_bits():.0f} different rows, too few to keep train, valid and "
+            f"test apart; use a larger vocabulary or load"
+        )
