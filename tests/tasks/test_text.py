@@ -98,6 +98,17 @@ def test_training_windows_start_everywhere(tmp_path):
     assert counts.max() < 90
 
 
+@pytest.mark.parametrize(("tokens", "windows"), [(65, 2), (96, 2), (97, 3)])
+def test_every_window_has_all_its_labels_and_none_is_left_out(tmp_path, tokens, windows):
+    text = prose(2, 300)
+    for split, size in (("train", 34), ("valid", tokens), ("test", 33)):
+        (tmp_path / f"{split}.txt").write_text(text[:size])
+    task = TextTask(path=str(tmp_path), length=32)
+    assert len(task.sample("valid", 100)) == task.windows("valid") == windows
+    assert len(task.sample("test", 100)) == 1
+    assert len(np.unique(task.sample("train", 64).input_ids, axis=0)) == task.windows("train") == 2
+
+
 def test_slices_speak_of_the_token_to_be_predicted(book):
     task = parse_task(f"text:{book},length=128,context=3,threshold=2")
     rows = task.sample("test", 20)
@@ -246,7 +257,7 @@ def test_a_fraction_sets_the_threshold(book):
     [
         (
             "length=4096",
-            r"too short: its (valid|test) split has \d[\d,]* tokens, .*length=4096 needs 4,097; .*or length=\d+ at most",
+            r"too short: its (valid|test) split has \d[\d,]* tokens, .*length=4096 needs 4,097; .* length=\d+ at most",
         ),
         ("length=1", "length=1"),
         ("lenght=32", "unknown option 'lenght'; did you mean 'length'"),

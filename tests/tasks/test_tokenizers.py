@@ -116,6 +116,9 @@ def test_a_name_that_is_nothing_is_said(tmp_path, monkeypatch):
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(UsageError, match=r"bad\.json' is not a file of the tokenizers library"):
         load_tokenizer(str(tmp_path / "bad.json"))
+    for name in ("bytes", "BPE", "bpee"):
+        with pytest.raises(UsageError, match=rf"no tokenizer '{name}'; did you mean '(byte|bpe)'"):
+            load_tokenizer(name)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="neither byte, bpe, a file, nor one that transformers can load"):
         load_tokenizer(str(tmp_path / "empty"))

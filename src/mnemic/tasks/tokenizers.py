@@ -3,8 +3,10 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -196,22 +198,23 @@ def _from_file(file: Path) -> Any:
 def _from_transformers(name: str, path: Path) -> Tokenizer:
     if not path.is_dir() and (name.endswith(".json") or path.is_absolute() or name.startswith((".", "~"))):
         raise UsageError(f"tokenizer '{name}': no such file or folder")
+    if not path.is_dir() and get_close_matches(name.lower(), ("byte", "bpe"), cutoff=0.8):
+        raise UsageError(f"no tokenizer '{name}'{nearest(name.lower(), ('byte', 'bpe'))}")
     library = _library(f"tokenizer={name}", "transformers")
+    load = partial(library.AutoTokenizer.from_pretrained, str(path) if path.is_dir() else name, trust_remote_code=False)
+    failures = (OSError, ValueError, ImportError, KeyError, TypeError)
     try:
-        loaded = library.AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name, trust_remote_code=False)
-    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        try:
+            loaded = load(local_files_only=True)  # what is here already needs no network, and no waiting for one
+        except failures:
+            loaded = load()
+    except failures as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UsageError(
-            f"tokenizer '{name}' is neither byte, bpe, a file, nor one that transformers can load"
-            f"{_meant(name, ('byte', 'bpe'))} ({reason})"
+            f"tokenizer '{name}' is neither byte, bpe, a file, nor one that transformers can load ({reason})"
         ) from error
     backend = getattr(loaded, "backend_tokenizer", None)
     return FastTokenizer(backend) if backend is not None else PythonTokenizer(loaded)
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    hint = nearest(name, known)
-    return hint if "did you mean" in hint else ""
 
 
 def _library(what: str, module: str) -> Any:
