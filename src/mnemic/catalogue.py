@@ -98,6 +98,19 @@ _SYSTEMS = (
         summary="A decaying state that erases what a key held before it writes the new value.",
         memory="H·K·V float32 values + convolution",
     ),
+    System(
+        name="base-conv", place="state", target="mnemic.state.base_conv:BaseConv",
+        title="BaseConv", paper="Arora et al. 2023", arxiv="2312.04927", study="zoology",
+        summary="A gate times a convolution, with a short kernel or a filter over the whole context.",
+        memory="(J-1)·d values; long filter: min(T, L-1)·d values",
+    ),
+    System(
+        name="repeated-token-attention", place="context",
+        target="mnemic.context.repeated_token_attention:RepeatedTokenAttention",
+        title="Repeated-token attention", paper="Arora et al. 2023", arxiv="2312.04927", study="zoology",
+        summary="Attends only from positions whose token stood in the row before; zero elsewhere.",
+        memory="2·T·H_kv·D values + T ids",
+    ),
 )
 
 _TASKS = (

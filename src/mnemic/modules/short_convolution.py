@@ -11,14 +11,14 @@ __all__ = ["ShortConvolution"]
 
 
 class ShortConvolution(nn.Module):
-    """Depthwise causal convolution and SiLU, with the last inputs as its state.
+    """Depthwise causal convolution, then SiLU unless `silu` is off, with the last inputs as its state.
 
     Legend: B batch, T time, C channels, J kernel taps.
     """
 
-    def __init__(self, channels: int, kernel: int, bias: bool = False) -> None:
+    def __init__(self, channels: int, kernel: int, bias: bool = False, silu: bool = True) -> None:
         super().__init__()
-        self.channels, self.kernel = channels, kernel
+        self.channels, self.kernel, self.silu = channels, kernel, silu
         self.weight = nn.Parameter(torch.empty(channels, kernel))
         self.bias = nn.Parameter(torch.empty(channels)) if bias else None
         self.reset_parameters()
@@ -39,12 +39,16 @@ class ShortConvolution(nn.Module):
     def forward(self, x: Tensor, state: Tensor | None = None, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x: [B, T, C] -> y: [B, T, C] and the new state [B, J-1, C]; real: [B, T] of bool, False on padding."""
         if real is None:
-            y, state = causal_convolution(x, self.weight, self.bias, state)
-            return F.silu(y), state
+            y, after = causal_convolution(x, self.weight, self.bias, state)
+            # a copy where it is kept: a view would keep the whole prompt alive
+            return self._activated(y), after if state is None else after.clone()
         x = x * real[..., None].to(x.dtype)
         before = x.new_zeros(x.shape[0], self.kernel - 1, x.shape[2]) if state is None else state
         y, _ = causal_convolution(x, self.weight, self.bias, state)
-        return F.silu(y), self._last_real(torch.cat([before, x], dim=1), real)
+        return self._activated(y), self._last_real(torch.cat([before, x], dim=1), real)
+
+    def _activated(self, y: Tensor) -> Tensor:
+        return F.silu(y) if self.silu else y
 
     def _last_real(self, inputs: Tensor, real: Tensor) -> Tensor:
         """The J-1 inputs up to the last real token, so that padding on the right is not remembered."""

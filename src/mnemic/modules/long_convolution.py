@@ -1,0 +1,68 @@
+"""The long convolution of Hyena and BaseConv: a filter over the whole context, given by a small network of time."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnemic.ops.long_convolution import long_convolution
+
+__all__ = ["LongConvolution"]
+
+TIME_FEATURES = 3
+
+
+class LongConvolution(nn.Module):
+    """y = h * x + x with h_t = MLP(t/L, cos 2 pi t/L, sin 2 pi t/L), ReLU inside (Arora et al. 2023, arXiv 2312.04927).
+
+    The filter is worked out anew at every call, so that nothing but weights and past inputs is kept.
+
+    Legend: B batch, T time, S tokens held before, C channels, L filter taps.
+    """
+
+    def __init__(self, channels: int, length: int, filter_width: int = 16) -> None:
+        super().__init__()
+        self.channels, self.length = channels, length
+        self.inner = nn.Linear(TIME_FEATURES, filter_width)
+        self.outer = nn.Linear(filter_width, channels)
+
+    def new_state(self, batch_size: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """[B, 0, C]: the past inputs, none yet; they grow up to L-1."""
+        return torch.zeros(batch_size, 0, self.channels, device=device, dtype=dtype)
+
+    def state_bytes(self, tokens: int, dtype: torch.dtype) -> int:
+        return min(tokens, self.length - 1) * self.channels * dtype.itemsize
+
+    def taps(self, count: int) -> Tensor:
+        """[min(count, L), C]: the filter's first taps."""
+        weight = self.inner.weight
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        share = torch.arange(min(count, self.length), device=weight.device, dtype=wide) / self.length
+        angle = 2 * math.pi * share
+        time = torch.stack([share, angle.cos(), angle.sin()], dim=-1).to(weight.dtype)
+        return self.outer(F.relu(self.inner(time)))
+
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, real: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x: [B, T, C] -> y: [B, T, C] and the new state [B, min(S+T, L-1), C]; real: [B, T], False on padding."""
+        if real is not None:
+            x = x * real[..., None].to(x.dtype)
+        before = 0 if state is None else state.shape[1]
+        y = long_convolution(x, self.taps(before + x.shape[1]), state) + x
+        return y, None if state is None else self._last_real(torch.cat([state, x], dim=1), real)
+
+    def _last_real(self, inputs: Tensor, real: Tensor | None) -> Tensor:
+        """The L-1 inputs up to each row's last real token, so that padding on the right is not remembered."""
+        kept = min(inputs.shape[1], self.length - 1)
+        if real is None:
+            return inputs[:, inputs.shape[1] - kept :].clone()  # a copy: a view would keep what is forgotten alive
+        back = real.flip(1).to(torch.int64).argmax(1)
+        back = torch.where(real.any(1), back, real.shape[1])
+        index = (inputs.shape[1] - back)[:, None] + torch.arange(-kept, 0, device=inputs.device)
+        found = inputs.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, inputs.shape[2]))
+        return found * (index >= 0)[..., None].to(found.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, length={self.length}"

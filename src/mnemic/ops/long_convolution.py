@@ -1,0 +1,40 @@
+"""Depthwise causal convolution with a filter as long as the sequence, by FFT or one token at a time.
+
+The naive reference is :func:`mnemic.ops.causal_convolution.causal_convolution_naive`, whose last tap is tap 0 here.
+
+Legend: B batch, T time, S tokens held before, C channels, L filter taps.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["long_convolution"]
+
+
+def long_convolution(x: Tensor, taps: Tensor, history: Tensor | None = None) -> Tensor:
+    """y_t = sum_i taps_i x_{t-i}, where x before the start is the history, or zero.
+
+    Args:
+        x: [B, T, C].
+        taps: [L, C]; tap 0 meets the current token. What is further back than L-1 tokens is not seen.
+        history: [B, S, C], the inputs just before x.
+
+    Returns:
+        [B, T, C] in the type of x, computed in float32 at least.
+    """
+    before = 0 if history is None else history.shape[1]
+    inputs = x if history is None else torch.cat([history.to(x.dtype), x], dim=1)
+    wide = inputs.to(torch.promote_types(x.dtype, torch.float32))
+    taps = taps[: wide.shape[1]].to(wide.dtype)
+    if x.shape[1] == 1:
+        return torch.einsum("blc,lc->bc", wide[:, -taps.shape[0] :].flip(1), taps)[:, None].to(x.dtype)
+    # long enough that what wraps around falls on the tokens of the history, whose outputs nobody asks for
+    size = _fast_size(max(wide.shape[1], wide.shape[1] + taps.shape[0] - 1 - before))
+    product = torch.fft.rfft(wide, n=size, dim=1) * torch.fft.rfft(taps, n=size, dim=0)
+    return torch.fft.irfft(product, n=size, dim=1)[:, before : wide.shape[1]].to(x.dtype)
+
+
+def _fast_size(least: int) -> int:
+    """The smallest power of two, or three halves of one, that is at least this."""
+    power = 1 << (least - 1).bit_length()
+    return power * 3 // 4 if power >= 4 and power * 3 // 4 >= least else power
