@@ -22,7 +22,7 @@ def capture() -> tuple[dict[str, Tensor], dict[str, Any]]:
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
     version, internal, python_gauss = random.getstate()
     tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(np.asarray(keys).astype(np.int64))}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
         tensors |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
     return tensors, {"numpy": [name, position, has_gauss, gauss], "python": [version, list(internal), python_gauss]}
 

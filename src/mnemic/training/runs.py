@@ -1,0 +1,209 @@
+"""One run: a memory, a task, a seed and a learning rate in; one record out."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mnemic.catalogue import find_system
+from mnemic.models import MnemicConfig, MnemicForCausalLM
+from mnemic.report.records import Record, append_record, read_records
+from mnemic.tasks.base import TaskConfig
+from mnemic.training import checkpoint, cost, provenance, randomness
+from mnemic.training.config import TrainConfig
+from mnemic.training.evaluation import evaluate
+from mnemic.training.loop import TrainResult, train
+from mnemic.training.progress import OnProgress, Progress, ShouldStop
+from mnemic.training.shell import Shell, layers_of, model_config
+from mnemic.training.variants import measure_variants
+
+__all__ = ["RunSpec", "failed_record", "is_current", "now", "run"]
+
+_NO_PART_OF_THE_RESULT = {"checkpoint_every", "keep_checkpoints", "device"}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a run.
+
+    Attributes:
+        memory: as the user wrote it; the label in every table.
+        purpose: "search" runs choose a learning rate and are measured on validation rows, "final" ones on test rows.
+        test_rows: rows of that measurement, as far as the split has them.
+        layers: instead of `memory`'s own, {"mixer": name, ...options} per layer or repeated pattern.
+        lr_grid, lr_on_edge: how the learning rate was chosen, for the record.
+    """
+
+    task: TaskConfig
+    memory: str
+    shell: Shell = field(default_factory=Shell)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    purpose: Literal["final", "search"] = "final"
+    test_rows: int = 1000
+    layers: tuple[dict[str, Any], ...] | None = None
+    lr_grid: tuple[float, ...] = ()
+    lr_on_edge: bool = False
+    command: str = ""
+
+    @cached_property
+    def model(self) -> MnemicConfig:
+        """The checked model; raises UsageError for a memory or option that is not there."""
+        layers = layers_of(self.memory, self.shell.conv) if self.layers is None else list(self.layers)
+        return model_config(layers, self.shell, self.task.vocab_size)
+
+    @cached_property
+    def id(self) -> str:
+        """12 hex digits, equal for two runs exactly when they would give the same result under the same code."""
+        training = self.training.model_dump(mode="json", exclude=_NO_PART_OF_THE_RESULT)
+        shell = self.shell.model_dump(mode="json")
+        decides = [self.task.hash(), self.memory, self.model.layers, shell, training, self.purpose, self.test_rows]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
+
+    def with_training(self, **changes: Any) -> "RunSpec":
+        return replace(self, training=TrainConfig.model_validate({**self.training.model_dump(), **changes}))
+
+    def new_model(self) -> MnemicForCausalLM:
+        """Freshly initialised weights, the same for the same seed."""
+        randomness.seed_all(self.training.seed)
+        return MnemicForCausalLM(self.model)
+
+    def check(self) -> None:
+        """
+        Raises:
+            UsageError: memory, options or shell cannot be.
+        """
+        with torch.device("meta"):
+            MnemicForCausalLM(self.model)
+
+
+def run(
+    spec: RunSpec, directory: Path, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
+) -> Record:
+    """Train, measure, and leave `record.jsonl` and `model/` in `directory`; a finished run is not repeated.
+
+    A run that was killed goes on from its checkpoint. Checkpoints are removed when the record is written.
+    """
+    done = [record for record in read_records(directory / "record.jsonl") if is_current(record, spec)]
+    if done:
+        return done[-1]
+    started = now()
+    directory.mkdir(parents=True, exist_ok=True)
+    model = spec.new_model()
+    trained = train(
+        model, spec.task, spec.training, directory, resume=True, on_progress=on_progress, should_stop=should_stop
+    )
+    if on_progress is not None:
+        last = (trained.curve or [{}])[-1]
+        steps = spec.training.steps
+        on_progress(Progress("testing", trained.steps, steps, None, last.get("valid_loss"), last.get("valid_accuracy")))
+    record = _measured(spec, model, trained, started)
+    if spec.purpose == "final" and _is_main_process():
+        model.save_pretrained(directory / "model")
+    if _is_main_process():
+        append_record(directory / "record.jsonl", record)
+        checkpoint.discard(directory / "checkpoints")
+    return record
+
+
+def is_current(record: Record, spec: RunSpec) -> bool:
+    """Whether `record` is what a run of `spec` by this code would give."""
+    return (
+        record.run == spec.id and record.status == "done" and record.versions.get("code") == provenance.code_version()
+    )
+
+
+def failed_record(spec: RunSpec, error: str, started: str) -> Record:
+    """A run that gave no result, and why."""
+    return Record.model_validate(
+        {**_description(spec), "status": "failed", "error": error, "started": started, "finished": now()}
+    )
+
+
+def _measured(spec: RunSpec, model: MnemicForCausalLM, trained: TrainResult, started: str) -> Record:
+    seed, batch = spec.training.seed, max(1, spec.training.batch_size // spec.training.accumulation)
+    split: Literal["valid", "test"] = "test" if spec.purpose == "final" else "valid"
+    precision = spec.training.precision
+    found = evaluate(model, spec.task, split, spec.test_rows, seed, batch_size=batch, precision=precision)
+    slices, lengths = dict(found.slices), list[dict[str, Any]]()
+    if spec.purpose == "final":
+        more, lengths = measure_variants(model, spec.task, found.metrics, spec.test_rows, seed, batch, precision)
+        slices |= more
+    return Record.model_validate(
+        {
+            **_description(spec),
+            "training": {**_training(spec), "stopped_early_at": trained.stopped_early_at},
+            "metrics": found.metrics,
+            "slices": slices,
+            "lengths": lengths,
+            "curve": trained.curve,
+            "cost": {
+                **cost.measure(model, spec.task, seed),
+                "train_seconds": trained.seconds,
+                "train_tokens_per_second": trained.tokens_per_second,
+                "tokens_per_second": found.tokens_per_second,
+                "peak_memory_bytes": trained.peak_memory_bytes,
+            },
+            "hardware": provenance.hardware(model.device),
+            "started": started,
+            "finished": now(),
+        }
+    )
+
+
+def _description(spec: RunSpec) -> dict[str, Any]:
+    """What is known of a run before it starts."""
+    task, model = spec.task, spec.model
+    return {
+        "run": spec.id,
+        "purpose": spec.purpose,
+        "status": "done",
+        "task": task.spec(),
+        "task_config": task.model_dump(mode="json"),
+        "information_bits": task.information_bits(),
+        "chance": task.chance,
+        "memory": spec.memory,
+        "places": sorted({find_system(layer["mixer"]).place for layer in model.layers}),
+        "layers": model.layers,
+        "shell": {
+            "width": spec.shell.width,
+            "depth": spec.shell.depth,
+            "feed_forward": model.feed_forward,
+            "conv_size": spec.shell.conv,
+            "init": model.resolved_init,
+            "tied": spec.shell.tied,
+        },
+        "seed": spec.training.seed,
+        "lr": spec.training.lr,
+        "lr_grid": spec.lr_grid or (spec.training.lr,),
+        "lr_on_edge": spec.lr_on_edge,
+        "training": _training(spec),
+        "example": _example(task, spec.training.seed),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(torch.device("cpu")),
+        "command": spec.command,
+    }
+
+
+def _training(spec: RunSpec) -> dict[str, Any]:
+    return {**spec.training.model_dump(mode="json"), "test_rows": spec.test_rows, "stopped_early_at": None}
+
+
+def _example(task: TaskConfig, seed: int) -> str:
+    prompts = task.render(task.sample("valid", 1, seed))
+    return f"{prompts[0].text} → {' '.join(prompts[0].answers)}" if prompts else ""
+
+
+def now() -> str:
+    """The time in UTC, as records hold it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"

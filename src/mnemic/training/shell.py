@@ -1,0 +1,77 @@
+"""The same model around every memory, and memories as users write them turned into its layers."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mnemic.catalogue import find_system, parse_spec, resolve
+from mnemic.errors import UsageError
+from mnemic.models import MnemicConfig
+from mnemic.modules.mixer import Mixer
+
+__all__ = ["Shell", "layers_of", "model_config"]
+
+Layer = dict[str, Any]
+
+
+class Shell(BaseModel):
+    """What a comparison holds equal around the memories."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(64, ge=1, description="size of the residual stream")
+    depth: int = Field(2, ge=1, description="layers")
+    feed_forward: int | None = Field(None, ge=0, description="SwiGLU's inner size; 0: none; unset: 8/3 of the width")
+    conv: int | None = Field(4, ge=0, description="taps of every memory's short convolution; 0: none; unset: its own")
+    init: Literal["auto", "small", "normal"] = Field("auto", description="initial weights; auto: small below width 256")
+    tied: bool = Field(True, description="the head shares the embedding's weights")
+
+
+def layers_of(memory: str, conv: int | None = None) -> list[Layer]:
+    """ "mamba2:heads=4+attention" -> one {"mixer": ..., options} per part: the pattern that repeats up to the depth.
+
+    Args:
+        conv: sets `conv_size` wherever a memory has that option and the user has not set it.
+
+    Raises:
+        UsageError: an unknown memory, or one that is no layer of a model.
+    """
+    return [_layer(part, conv) for part in memory.split("+")]
+
+
+def _layer(part: str, conv: int | None) -> Layer:
+    name, options = parse_spec(part.strip())
+    if "" in options:
+        raise UsageError(f"'{options['']}' in memory '{part}' is not option=value")
+    mixer = resolve(find_system(name).target)
+    if not (isinstance(mixer, type) and issubclass(mixer, Mixer)):
+        raise UsageError(f"memory '{name}' is no layer of a language model, so it cannot be trained on a task")
+    if conv is not None and "conv_size" in mixer.config_class.model_fields:
+        options.setdefault("conv_size", str(conv))
+    return {"mixer": name, **options}
+
+
+def model_config(layers: list[Layer], shell: Shell, vocab_size: int, **more: Any) -> MnemicConfig:
+    """The host model for these layers, with every layer's options checked and defaults filled in.
+
+    Raises:
+        UsageError: an option that the memory does not have, or a value that it refuses.
+    """
+    config = MnemicConfig(
+        vocab_size=vocab_size,
+        hidden_size=shell.width,
+        num_hidden_layers=shell.depth,
+        layers=layers,
+        feed_forward=shell.feed_forward,
+        tie_word_embeddings=shell.tied,
+        init=shell.init,
+        **more,
+    )
+    config.layers = [_resolved(config, index) for index in range(shell.depth)]
+    return config
+
+
+def _resolved(config: MnemicConfig, index: int) -> Layer:
+    options: Mapping[str, Any] = config.mixer_options(index)[1].model_dump(mode="json", exclude={"width"})
+    return {"mixer": config.layers[index]["mixer"], **options}

@@ -1,0 +1,84 @@
+"""One run in a process of its own, which may die without taking anything else with it.
+
+It talks to the grid through files in the run's folder: `progress.json` while it works, `record.jsonl` when it is done,
+`failure.json` when it failed, `log.txt` for whatever was printed.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnemic.errors import MnemicError
+from mnemic.training.progress import Interrupted, Progress
+from mnemic.training.runs import RunSpec, run
+
+__all__ = ["INTERRUPTED", "read_json", "work"]
+
+INTERRUPTED = 75  # exit code: a checkpoint is written, run it again
+
+
+def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | None) -> None:
+    """The life of a worker process; it ends with an exit code of 0, 1 or INTERRUPTED."""
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the grid decides
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    directory.mkdir(parents=True, exist_ok=True)
+    _print_into(directory / "log.txt")
+    if visible_device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_device
+    torch.set_num_threads(threads)
+
+    def note(progress: Progress) -> None:
+        _write_json(directory / "progress.json", asdict(progress))
+
+    try:
+        run(spec, directory, on_progress=note, should_stop=stop.is_set)
+    except Interrupted:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        traceback.print_exc()
+        is_ours = isinstance(error, MnemicError)
+        message = str(error) if is_ours else f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        _write_json(
+            directory / "failure.json", {"error": message if is_ours else f"{message} (see {directory}/log.txt)"}
+        )
+        sys.exit(1)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What a worker wrote, None when it is not there."""
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    aside = path.with_suffix(".tmp")
+    aside.write_text(json.dumps(data))
+    aside.replace(path)
+
+
+def _print_into(path: Path) -> None:
+    with path.open("a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+def _die_with_parent() -> None:
+    """A grid that was killed outright cannot stop its workers, and the next one starts the same runs."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
