@@ -54,7 +54,7 @@ bench: $(EVERYTHING)  ## speed and memory beside the peers, ratios printed
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(EVERYTHING)  ## the documentation site, in site/
-	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html"
 
 # The main job twice into one folder: recall on a task made for it, then language modelling on the reference that
