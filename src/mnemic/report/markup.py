@@ -26,7 +26,7 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
-def tag(name: str, *content: Content, **attributes: str | int | bool | None) -> Html:
+def tag(name: str, /, *content: Content, **attributes: str | int | bool | None) -> Html:
     """One element: tag("p", "a < b", class_="note") -> <p class="note">a &lt; b</p>.
 
     Strings are escaped and `Html` is not; None, and attributes that are None or False, are left out;

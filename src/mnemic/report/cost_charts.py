@@ -1,0 +1,159 @@
+"""Charts of what memories cost: bytes against length, learning, speed and peak memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from mnemic.report.axes import byte_ticks, few_ticks, name_rows, score_axis
+from mnemic.report.figure import INK, SURFACE, Chart, Style, canvas, finish
+from mnemic.report.records import Record
+from mnemic.report.summary import Group
+from mnemic.report.units import bytes_text, rate_text, score_text
+
+__all__ = ["learning_curves", "learning_rates", "memory_against_length", "peak_memory", "speed"]
+
+Styles = Mapping[str, Style]
+
+
+def memory_against_length(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
+    shown = {g.label: at for g in groups if len(at := g.first.cost.memory_bytes_at) > 1 and all(at.values())}
+    if not shown:
+        return None
+    with canvas() as figure:
+        axes = figure.subplots()
+        for label, at in shown.items():
+            style = look[label]
+            axes.plot(
+                sorted(at), [at[length] for length in sorted(at)], color=style.colour, marker=style.marker,
+                markeredgecolor=SURFACE, markeredgewidth=1.2,
+            )  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
+        few_ticks(axes, sorted({length for at in shown.values() for length in at}))
+        byte_ticks(axes.yaxis, *axes.get_ylim())
+        axes.set(title="bytes held per sequence", xlabel="tokens in the sequence")
+        told = "; ".join(
+            label + ": " + ", ".join(f"{bytes_text(at[n])} at {n}" for n in sorted(at)) for label, at in shown.items()
+        )
+        svg = finish(figure, name, "Memory against length", told)
+    return Chart(
+        "Memory against length", svg, tuple(shown), "Flat: a state of fixed size. Rising: every token is kept."
+    )
+
+
+def learning_curves(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
+    is_answers = any(p.valid_accuracy is not None for g in groups for r in g.records for p in r.curve)
+    metric = "valid_accuracy" if is_answers else "valid_loss"
+    curves = [
+        (group.label, [(p.step, getattr(p, metric)) for p in record.curve if getattr(p, metric) is not None])
+        for group in groups
+        for record in group.records
+    ]
+    curves = [(label, curve) for label, curve in curves if len(curve) > 1]
+    if not curves:
+        return None
+    ends: dict[str, list[float]] = {}
+    with canvas() as figure:
+        axes = figure.subplots()
+        for label, curve in curves:
+            style = look[label]
+            axes.plot(*zip(*curve, strict=True), color=style.colour, linewidth=1.5, alpha=0.8)
+            axes.plot(
+                *curve[-1],
+                marker=style.marker,
+                color=style.colour,
+                markeredgecolor=SURFACE,
+                markeredgewidth=1.2,
+                zorder=3,
+            )
+            ends.setdefault(label, []).append(curve[-1][1])
+        score_axis(axes, 1.0 if is_answers else None, groups[0].first.chance if is_answers else None)
+        axes.set(title=f"{'accuracy' if is_answers else 'loss'} on validation data", xlabel="steps")
+        told = "; ".join(f"{label} ends at {', '.join(score_text(e) for e in end)}" for label, end in ends.items())
+        svg = finish(figure, name, "Learning curves", told)
+    return Chart("Learning curves", svg, tuple(ends), "One line per seed, with a mark where its training ended.")
+
+
+def learning_rates(name: str, groups: Sequence[Group], records: Sequence[Record], look: Styles) -> Chart | None:
+    """What the search over learning rates saw; it used validation data only."""
+    metric = "accuracy" if groups[0].first.asks_for_answers else "loss"
+    by_memory = {group.first.memory: group.label for group in groups}
+    found: dict[str, dict[float, list[float]]] = {}
+    for record in records:
+        value = record.metrics.get(metric)
+        if record.purpose == "search" and record.memory in by_memory and record.lr and value is not None:
+            found.setdefault(by_memory[record.memory], {}).setdefault(record.lr, []).append(value)
+    rates = sorted({lr for line in found.values() for lr in line})
+    if len(rates) < 2:
+        return None
+    with canvas() as figure:
+        axes = figure.subplots()
+        for label, line in found.items():
+            x, style = sorted(line), look[label]
+            y = [sum(line[lr]) / len(line[lr]) for lr in x]
+            axes.plot(x, y, color=style.colour, marker=style.marker, markeredgecolor=SURFACE, markeredgewidth=1.2)
+        axes.set_xscale("log")
+        axes.set_xticks(rates, [f"{lr:g}" for lr in rates])
+        score_axis(axes, 1.0 if metric == "accuracy" else None, groups[0].first.chance)
+        axes.set(title=f"{metric} on validation data", xlabel="learning rate")
+        told = "; ".join(f"{label}: " + ", ".join(f"{lr:g}" for lr in sorted(line)) for label, line in found.items())
+        svg = finish(figure, name, "Choosing the learning rate", told)
+    return Chart(
+        "Choosing the learning rate", svg, tuple(found), "The best on validation data was used for the final runs."
+    )
+
+
+def speed(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
+    panels = {
+        "training": "train_tokens_per_second",
+        "reading whole sequences": "tokens_per_second",
+        "decoding one by one": "decode_tokens_per_second",
+    }
+    rows = {title: [(g, value) for g in groups if (value := g.cost(cost))] for title, cost in panels.items()}
+    return _bars(name, "Tokens per second", {t: r for t, r in rows.items() if r}, look, rate_text, "Longer is better.")
+
+
+def peak_memory(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
+    rows = [(g, value) for g in groups if (value := g.cost("peak_memory_bytes"))]
+    note = "The whole process while it trained and was tested. Shorter is better."
+    return _bars(name, "Peak memory", {"": rows} if rows else {}, look, bytes_text, note)
+
+
+def _bars(
+    name: str,
+    title: str,
+    panels: Mapping[str, Sequence[tuple[Group, float]]],
+    look: Styles,
+    write: Callable[[float], str],
+    note: str,
+) -> Chart | None:
+    if not panels:
+        return None
+    heights = [len(rows) * 21 + 26 for rows in panels.values()]
+    with canvas(sum(heights) + 8) as figure:
+        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
+        for axes, (heading, rows) in zip(grid[:, 0], panels.items(), strict=True):
+            axes.barh(
+                range(len(rows)), [v for _, v in rows], color=[look[g.label].colour for g, _ in rows], height=0.62
+            )
+            for row, (_, value) in enumerate(rows):
+                axes.annotate(
+                    write(value),
+                    (value, row),
+                    xytext=(5, 0),
+                    textcoords="offset points",
+                    va="center_baseline",
+                    color=INK,
+                )
+            name_rows(axes, [g.label for g, _ in rows])
+            axes.set_xlim(0, max(value for _, value in rows) * 1.22)
+            axes.grid(False)
+            axes.xaxis.set_visible(False)
+            axes.spines["bottom"].set_visible(False)
+            axes.set_title(heading)
+        told = "; ".join(
+            f"{heading} " + ", ".join(f"{g.label} {write(value)}" for g, value in rows)
+            for heading, rows in panels.items()
+        )
+        svg = finish(figure, name, title, told.strip())
+    return Chart(title, svg, (), note)
