@@ -91,7 +91,7 @@ class MnemicPreTrainedModel(PreTrainedModel):
         elif isinstance(module, Mixer):
             module.init_own_parameters()
             if module.rescales_out and not small:
-                init.normal_(module.out.weight, std=std * self.config.num_hidden_layers**-0.5)
+                init.normal_(cast(nn.Linear, module.out).weight, std=std * self.config.num_hidden_layers**-0.5)
 
 
 class MnemicModel(MnemicPreTrainedModel):
@@ -105,7 +105,7 @@ class MnemicModel(MnemicPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.embed_tokens
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:

@@ -126,7 +126,8 @@ def windowed_attention(
     """
     if window < 1 or k.shape[2] < q.shape[2]:
         raise ValueError(
-            f"want window >= 1 and at least as many keys as queries; got window {window}, {k.shape[2]} keys, {q.shape[2]} queries"
+            f"want window >= 1 and at least as many keys as queries; "
+            f"got window {window}, {k.shape[2]} keys, {q.shape[2]} queries"
         )
     time, before = q.shape[2], k.shape[2] - q.shape[2]
     reach = window - 1

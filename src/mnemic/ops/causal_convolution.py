@@ -58,7 +58,8 @@ def causal_convolution(
         window = torch.cat([past, x], dim=1)
         y = torch.einsum("bjc,cj->bc", window[:, ::dilation], weight)[:, None]
         return y if bias is None else y + bias, window[:, 1:]
-    y = _ShiftedSum.apply(x, weight, bias, past if state is not None else None, dilation)
+    given = past if state is not None else None
+    y = _ShiftedSum.apply(x, weight, bias, given, dilation)  # type: ignore[no-untyped-call]
     if past.shape[1] <= x.shape[1]:
         return y, x[:, x.shape[1] - past.shape[1] :]
     return y, torch.cat([past[:, x.shape[1] :], x], dim=1)

@@ -14,6 +14,8 @@ __all__ = ["decayed_linear_attention", "decayed_linear_attention_naive"]
 # [C, C] scratch of one pass, in bytes: small enough to stay in a core's cache, where elementwise work is cheap
 SCRATCH_ON_CPU = 1 << 20
 SCRATCH_ELSEWHERE = 1 << 30
+# exp of it is 0 beside anything in float64; a lower gate would drown its chunk's other gates in the running sum
+LOWEST_LOG_DECAY = -80.0
 
 
 def decayed_linear_attention_naive(
@@ -58,9 +60,9 @@ def decayed_linear_attention(
         return decayed_linear_attention_naive(q, k, v, log_decay, state)
     memory = _start(q, v, state)
     heads = (k.shape[1], -1)
-    o, memory = _Chunked.apply(
-        q, k, v.unflatten(1, heads), log_decay.unflatten(1, heads), memory.unflatten(1, heads), chunk_size
-    )
+    v, memory = v.unflatten(1, heads), memory.unflatten(1, heads)
+    log_decay = log_decay.clamp(min=LOWEST_LOG_DECAY).unflatten(1, heads)
+    o, memory = _Chunked.apply(q, k, v, log_decay, memory, chunk_size)  # type: ignore[no-untyped-call]
     return o.flatten(1, 2), memory.flatten(1, 2)
 
 
