@@ -180,6 +180,16 @@ def test_a_bug_is_called_one_and_only_debug_shows_the_traceback(failing_verb) ->
     assert "Traceback" in loud.stderr
 
 
+def test_a_verb_whose_import_misses_an_extra_names_itself(tmp_path: Path) -> None:
+    (tmp_path / "needs_torch.py").write_text("import torch\n")
+    code = f"{WITHOUT_EXTRAS}\nfrom mnemic import cli\ncli.VERBS['dream'] = ('needs_torch', 'Dreams.')\ncli.main()"
+    done = python(code, "dream", cwd=tmp_path)
+    assert done.returncode == 2
+    assert (
+        done.stderr == "error: mnemic dream needs the extra 'models'; install it with: pip install 'mnemic[models]'\n"
+    )
+
+
 def test_a_missing_package_of_ours_is_a_bug_not_an_extra(failing_verb) -> None:
     failing_verb(ModuleNotFoundError("No module named 'mnemic.gone'", name="mnemic.gone"))
     assert "this is a bug in mnemic" in run("fail").stderr

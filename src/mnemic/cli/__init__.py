@@ -46,6 +46,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in VERBS:
             raise UsageError(f"unknown command '{args[0]}'{nearest(args[0], VERBS)}")
+        ctx.invoked_subcommand = args[0]  # so that a failing import of the verb can name it
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -90,7 +91,8 @@ def explain(error: Exception, verb: str | None) -> tuple[str, int]:
             return "out of memory; a smaller batch, length or width needs less", 1
     first_line = str(error).strip().partition("\n")[0]
     bug = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
-    hint = f"this is a bug in mnemic; `mnemic --debug {verb} …` shows where, CONTRIBUTING.md says how to report it"
+    debug = f"mnemic --debug {verb or ''}".rstrip()
+    hint = f"this is a bug in mnemic; `{debug} …` shows where, CONTRIBUTING.md says how to report it"
     return f"{bug}\n{hint}", 1
 
 
