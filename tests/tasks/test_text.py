@@ -283,6 +283,15 @@ def test_tiny_texts_are_too_short_whatever_the_tokenizer(tmp_path, monkeypatch, 
         parse_task(f"text:{tmp_path / 'a.txt'},tokenizer={tokenizer}").sample("train", 1)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [(("tests", 1), "split='tests'"), (("valid", -1), "count=-1"), (("valid", 1, 0, -2), "start=-2")],
+)
+def test_wrong_calls_are_named(book, call, message):
+    with pytest.raises(UsageError, match=message):
+        parse_task(f"text:{book}").sample(*call)
+
+
 def test_no_path_is_said():
     with pytest.raises(UsageError, match="path"):
         parse_task("text")

@@ -5,7 +5,7 @@ Legend: B windows, T tokens a model reads, N tokens of a split.
 
 import hashlib
 from functools import lru_cache
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Self, get_args
 
 import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
@@ -122,6 +122,8 @@ class TextTask(TaskConfig, frozen=True):
         return tokens - self.length if split == "train" else (tokens - 1) // self.length
 
     def sample(self, split: Split, count: int, seed: int = 0, start: int = 0) -> Examples:
+        if split not in get_args(Split):
+            raise UsageError(f"{self.name}: split='{split}' is none of {', '.join(get_args(Split))}")
         check_range(self.name, "count", count, 0)
         check_range(self.name, "start", start, 0)
         if split == "train":
