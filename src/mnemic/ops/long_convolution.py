@@ -30,8 +30,9 @@ def long_convolution(x: Tensor, taps: Tensor, history: Tensor | None = None) -> 
         return torch.einsum("blc,lc->bc", wide[:, -taps.shape[0] :].flip(1), taps)[:, None].to(x.dtype)
     # long enough that what wraps around falls on the tokens of the history, whose outputs nobody asks for
     size = _fast_size(max(wide.shape[1], wide.shape[1] + taps.shape[0] - 1 - before))
-    product = torch.fft.rfft(wide, n=size, dim=1) * torch.fft.rfft(taps, n=size, dim=0)
-    return torch.fft.irfft(product, n=size, dim=1)[:, before : wide.shape[1]].to(x.dtype)
+    over_time, filter_over_time = wide.transpose(1, 2).contiguous(), taps.T.contiguous()  # 2 to 4 times faster on a CPU
+    product = torch.fft.rfft(over_time, n=size) * torch.fft.rfft(filter_over_time, n=size)
+    return torch.fft.irfft(product, n=size)[..., before : wide.shape[1]].transpose(1, 2).to(x.dtype)
 
 
 def _fast_size(least: int) -> int:
