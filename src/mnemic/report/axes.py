@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from mnemic.report.figure import INK, MUTED, short
+from mnemic.report.records import Record
 from mnemic.report.summary import Estimate, Group
 from mnemic.report.units import bytes_text, score_text
 
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-__all__ = ["byte_ticks", "few_ticks", "in_words", "leading_number", "name_rows", "score_axis", "score_name"]
+__all__ = [
+    "byte_ticks",
+    "chance_note",
+    "few_ticks",
+    "in_words",
+    "leading_number",
+    "name_rows",
+    "score_axis",
+    "score_name",
+]
 
 
 def name_rows(axes: Axes, labels: Sequence[str]) -> None:
@@ -52,6 +62,11 @@ def byte_ticks(axis: Axis, low: float, high: float) -> None:
 
 def score_name(groups: Sequence[Group]) -> str:
     return "accuracy" if groups[0].first.asks_for_answers else "loss, nats per token"
+
+
+def chance_note(record: Record) -> str:
+    """What the dotted line of :func:`score_axis` is."""
+    return "" if record.chance is None else f" Dotted: chance, {score_text(record.chance)}."
 
 
 def in_words(lines: Mapping[str, Mapping[str, Estimate]]) -> str:

@@ -74,12 +74,20 @@ COLUMNS = {
     "rest": Column("loss on the rest", "Loss on all other tokens.", _metric("other_loss"), score_text),
     "share": Column("hit share", "Share of tokens that are recall hits.", _mean("recall_hit_share"), percent_text),
     "bits": Column("bits per byte", "Loss per byte of text, whatever the tokens.", _mean("bits_per_byte"), score_text),
-    "memory": Column("memory", "Bytes held per sequence of the task's length.", _cost("memory_bytes"), bytes_text),
+    "memory": Column(
+        "held per sequence", "Bytes held per sequence of the task's length.", _cost("memory_bytes"), bytes_text
+    ),
     "parameters": Column("parameters", "Parameters of the whole model.", _cost("parameters"), count_text),
     "training": Column("training", "Wall time of training.", _cost("train_seconds"), seconds_text),
-    "trained": Column("trained/s", "Tokens trained on per second.", _cost("train_tokens_per_second"), rate_text),
-    "read": Column("read/s", "Tokens read per second, whole sequences at once.", _cost("tokens_per_second"), rate_text),
-    "decoded": Column("decoded/s", "Tokens per second, one at a time.", _cost("decode_tokens_per_second"), rate_text),
+    "trained": Column(
+        "training tokens/s", "Tokens trained on per second.", _cost("train_tokens_per_second"), rate_text
+    ),
+    "read": Column(
+        "reading tokens/s", "Tokens read per second, whole sequences at once.", _cost("tokens_per_second"), rate_text
+    ),
+    "decoded": Column(
+        "decoding tokens/s", "Tokens per second, one at a time.", _cost("decode_tokens_per_second"), rate_text
+    ),
     "peak": Column("peak memory", "Most memory in use during the run.", _cost("peak_memory_bytes"), bytes_text),
     "seeds": Column("seeds", "Runs that the row averages.", lambda group: float(len(group.records)), count_text),
 }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import TypeAlias
 
-from mnemic.report.axes import byte_ticks, few_ticks, name_rows, score_axis
-from mnemic.report.figure import INK, SURFACE, Chart, Style, canvas, finish
+from mnemic.report.axes import byte_ticks, chance_note, few_ticks, name_rows, score_axis
+from mnemic.report.figure import INK, Chart, Style, canvas, finish, marks
 from mnemic.report.records import Record
 from mnemic.report.summary import Group
-from mnemic.report.units import bytes_text, rate_text, score_text
+from mnemic.report.units import bytes_text, count_text, rate_text, score_text, seconds_text
 
 __all__ = ["learning_curves", "learning_rates", "memory_against_length", "peak_memory", "speed"]
 
 Styles = Mapping[str, Style]
+Panel: TypeAlias = tuple[str, Callable[[float], str], list[tuple[Group, float]]]
 
 
 def memory_against_length(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
@@ -22,11 +25,7 @@ def memory_against_length(name: str, groups: Sequence[Group], look: Styles) -> C
     with canvas() as figure:
         axes = figure.subplots()
         for label, at in shown.items():
-            style = look[label]
-            axes.plot(
-                sorted(at), [at[length] for length in sorted(at)], color=style.colour, marker=style.marker,
-                markeredgecolor=SURFACE, markeredgewidth=1.2,
-            )  # fmt: skip
+            axes.plot(sorted(at), [at[length] for length in sorted(at)], **marks(look[label]))
         axes.set_xscale("log", base=2)
         axes.set_yscale("log", base=2)
         few_ticks(axes, sorted({length for at in shown.values() for length in at}))
@@ -58,20 +57,14 @@ def learning_curves(name: str, groups: Sequence[Group], look: Styles) -> Chart |
         for label, curve in curves:
             style = look[label]
             axes.plot(*zip(*curve, strict=True), color=style.colour, linewidth=1.5, alpha=0.8)
-            axes.plot(
-                *curve[-1],
-                marker=style.marker,
-                color=style.colour,
-                markeredgecolor=SURFACE,
-                markeredgewidth=1.2,
-                zorder=3,
-            )
+            axes.plot(*curve[-1], **marks(style))
             ends.setdefault(label, []).append(curve[-1][1])
         score_axis(axes, 1.0 if is_answers else None, groups[0].first.chance if is_answers else None)
         axes.set(title=f"{'accuracy' if is_answers else 'loss'} on validation data", xlabel="steps")
         told = "; ".join(f"{label} ends at {', '.join(score_text(e) for e in end)}" for label, end in ends.items())
         svg = finish(figure, name, "Learning curves", told)
-    return Chart("Learning curves", svg, tuple(ends), "One line per seed, with a mark where its training ended.")
+    note = "One line per seed, with a mark where its training ended."
+    return Chart("Learning curves", svg, tuple(ends), note + (chance_note(groups[0].first) if is_answers else ""))
 
 
 def learning_rates(name: str, groups: Sequence[Group], records: Sequence[Record], look: Styles) -> Chart | None:
@@ -89,9 +82,7 @@ def learning_rates(name: str, groups: Sequence[Group], records: Sequence[Record]
     with canvas() as figure:
         axes = figure.subplots()
         for label, line in found.items():
-            x, style = sorted(line), look[label]
-            y = [sum(line[lr]) / len(line[lr]) for lr in x]
-            axes.plot(x, y, color=style.colour, marker=style.marker, markeredgecolor=SURFACE, markeredgewidth=1.2)
+            axes.plot(sorted(line), [fmean(line[lr]) for lr in sorted(line)], **marks(look[label]))
         axes.set_xscale("log")
         axes.set_xticks(rates, [f"{lr:g}" for lr in rates])
         score_axis(axes, 1.0 if metric == "accuracy" else None, groups[0].first.chance)
@@ -109,30 +100,29 @@ def speed(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
         "reading whole sequences": "tokens_per_second",
         "decoding one by one": "decode_tokens_per_second",
     }
-    rows = {title: [(g, value) for g in groups if (value := g.cost(cost))] for title, cost in panels.items()}
-    return _bars(name, "Tokens per second", {t: r for t, r in rows.items() if r}, look, rate_text, "Longer is better.")
+    rows = [(title, rate_text, [(g, v) for g in groups if (v := g.cost(cost))]) for title, cost in panels.items()]
+    return _bars(name, "Tokens per second", rows, look, "Longer is better.")
 
 
 def peak_memory(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
-    rows = [(g, value) for g in groups if (value := g.cost("peak_memory_bytes"))]
-    note = "The whole process while it trained and was tested. Shorter is better."
-    return _bars(name, "Peak memory", {"": rows} if rows else {}, look, bytes_text, note)
+    panels = {
+        "peak_memory_bytes": ("most memory of the process", bytes_text),
+        "train_seconds": ("time to train", seconds_text),
+        "parameters": ("parameters", count_text),
+    }
+    rows = [(t, write, [(g, v) for g in groups if (v := g.cost(cost))]) for cost, (t, write) in panels.items()]
+    return _bars(name, "Peak memory, training time, size", rows, look, "Shorter is better.")
 
 
-def _bars(
-    name: str,
-    title: str,
-    panels: Mapping[str, Sequence[tuple[Group, float]]],
-    look: Styles,
-    write: Callable[[float], str],
-    note: str,
-) -> Chart | None:
+def _bars(name: str, title: str, panels: Sequence[Panel], look: Styles, note: str) -> Chart | None:
+    """Bars from zero, one panel per cost, the number at the end of each bar."""
+    panels = [panel for panel in panels if panel[2]]
     if not panels:
         return None
-    heights = [len(rows) * 21 + 26 for rows in panels.values()]
+    heights = [len(rows) * 20 + 26 for _, _, rows in panels]
     with canvas(sum(heights) + 8) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
-        for axes, (heading, rows) in zip(grid[:, 0], panels.items(), strict=True):
+        for axes, (heading, write, rows) in zip(grid[:, 0], panels, strict=True):
             axes.barh(
                 range(len(rows)), [v for _, v in rows], color=[look[g.label].colour for g, _ in rows], height=0.62
             )
@@ -146,14 +136,10 @@ def _bars(
                     color=INK,
                 )
             name_rows(axes, [g.label for g, _ in rows])
-            axes.set_xlim(0, max(value for _, value in rows) * 1.22)
-            axes.grid(False)
+            axes.set_xlim(0, max(value for _, value in rows) * 1.25)
             axes.xaxis.set_visible(False)
             axes.spines["bottom"].set_visible(False)
             axes.set_title(heading)
-        told = "; ".join(
-            f"{heading} " + ", ".join(f"{g.label} {write(value)}" for g, value in rows)
-            for heading, rows in panels.items()
-        )
-        svg = finish(figure, name, title, told.strip())
+        told = "; ".join(f"{t}: " + ", ".join(f"{g.label} {w(v)}" for g, v in rows) for t, w, rows in panels)
+        svg = finish(figure, name, title, told)
     return Chart(title, svg, (), note)

@@ -24,7 +24,7 @@ def run_details(records: Sequence[Record], groups: Sequence[Group], look: Mappin
     failed = [record for record in records if record.status == "failed"]
     return tag(
         "div",
-        [_box(join(swatch(look[group.label]), group.label), _memory(group)) for group in groups],
+        [_box(join(swatch(look[group.label]), group.label, _digest(group)), _memory(group)) for group in groups],
         _box(join("The task"), join(*task)),
         _box(join(f"Failed runs ({len(failed)})"), _failures(failed), is_open=True) if failed else None,
         class_="details",
@@ -46,6 +46,13 @@ def how_to_reproduce(records: Sequence[Record]) -> Html | None:
         [_listed(json.loads(environment)) for environment in environments],
         id="reproduce",
     )
+
+
+def _digest(group: Group) -> Html:
+    rates = " and ".join(f"{lr:g}" for lr in dict.fromkeys(record.lr for record in group.records) if lr is not None)
+    seeds = len(group.records)
+    parts = [f"{len(group.first.layers)} layers", f"rate {rates}" if rates else "", f"{seeds} seed{'s' * (seeds > 1)}"]
+    return tag("span", " · ".join(filter(None, parts)), class_="digest")
 
 
 def _memory(group: Group) -> Html:

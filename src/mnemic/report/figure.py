@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnemic.errors import MissingExtra
 from mnemic.report.markup import Html, printable, tag
@@ -18,7 +18,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["GRID", "INK", "MUTED", "SURFACE", "Chart", "Style", "canvas", "finish", "short", "styles", "swatch"]
+__all__ = [
+    "GRID",
+    "INK",
+    "MUTED",
+    "SURFACE",
+    "Chart",
+    "Style",
+    "canvas",
+    "finish",
+    "marks",
+    "points",
+    "short",
+    "styles",
+    "swatch",
+]
 
 # what matplotlib is told to draw with; no chart uses these for themselves, and the style sheet's variables replace them
 INK, MUTED, GRID, SURFACE = "#010101", "#010102", "#010103", "#010104"
@@ -26,8 +40,20 @@ _SERIES = tuple(f"#0101{n:02x}" for n in range(16, 24))
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", SURFACE: "--card"} | {
     colour: f"--series-{n}" for n, colour in enumerate(_SERIES)
 }
-_MARKERS = "osD^vPXphd*"
-_WIDTH, _SIZE = 380, 11  # points; a phone shows them at about nine tenths
+_MARKERS = {
+    "o": 7.5,
+    "s": 6.8,
+    "D": 6.4,
+    "^": 8.6,
+    "v": 8.6,
+    "P": 8.4,
+    "X": 8.2,
+    "p": 8.6,
+    "h": 8.4,
+    "d": 8.4,
+    "*": 11.0,
+}
+_WIDTH, _SIZE = 360, 11  # points; a phone shows them at about nine tenths
 _LABEL = 26
 
 
@@ -62,14 +88,15 @@ class Chart:
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:
     """A style for each label; two of them share a colour only after the eighth, and then never the shape."""
+    shapes = list(_MARKERS)
     return {
-        label: Style(_SERIES[n % len(_SERIES)], _MARKERS[(n + n // len(_SERIES)) % len(_MARKERS)])
+        label: Style(_SERIES[n % len(_SERIES)], shapes[(n + n // len(_SERIES)) % len(shapes)])
         for n, label in enumerate(dict.fromkeys(labels))
     }
 
 
 @contextmanager
-def canvas(height: int = 250) -> Iterator[Figure]:
+def canvas(height: int = 230) -> Iterator[Figure]:
     """An empty figure with the report's settings, whatever the user's matplotlibrc says."""
     try:
         import matplotlib
@@ -85,7 +112,7 @@ def canvas(height: int = 250) -> Iterator[Figure]:
         "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.8,
         "xtick.color": GRID, "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
         "xtick.labelsize": _SIZE, "ytick.labelsize": _SIZE, "ytick.left": False, "xtick.minor.bottom": False,
-        "lines.linewidth": 1.8, "lines.markersize": 7.0, "figure.facecolor": "none", "savefig.facecolor": "none",
+        "lines.linewidth": 1.8, "figure.facecolor": "none", "savefig.facecolor": "none",
     }  # fmt: skip
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
@@ -151,16 +178,21 @@ def short(label: str) -> str:
     return one_line if len(one_line) <= _LABEL else one_line[: _LABEL // 2] + "…" + one_line[1 - _LABEL // 2 :]
 
 
+def marks(style: Style) -> dict[str, Any]:
+    """Line2D's arguments for a memory's mark, which is drawn whole at the edge of the axes too."""
+    return {
+        "color": style.colour, "marker": style.marker, "markersize": _MARKERS[style.marker],
+        "markeredgecolor": SURFACE, "markeredgewidth": 1.1, "clip_on": False, "zorder": 3,
+    }  # fmt: skip
+
+
 def points(
     axes: Axes, style: Style, x: Sequence[float], y: Sequence[float], spans: Sequence[tuple[float, float]]
 ) -> None:
     """Marks with their intervals; the line under them is drawn by the caller where the points are connected."""
     below = [max(value - low, 0.0) for value, (low, _) in zip(y, spans, strict=True)]
     above = [max(high - value, 0.0) for value, (_, high) in zip(y, spans, strict=True)]
-    axes.errorbar(
-        x, y, yerr=(below, above), fmt=style.marker, color=style.colour, ecolor=style.colour,
-        elinewidth=1.4, markeredgecolor=SURFACE, markeredgewidth=1.2, zorder=3,
-    )  # fmt: skip
+    axes.errorbar(x, y, yerr=(below, above), linestyle="none", ecolor=style.colour, elinewidth=1.4, **marks(style))
 
 
 def _themed(key: str, value: str, name: str) -> str:

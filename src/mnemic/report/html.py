@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
@@ -143,7 +144,7 @@ def _task_section(name: str, task: str, records: Sequence[Record], groups: list[
     return tag(
         "section",
         tag("h2", tag("span", family), tag("code", options) if options else None),
-        tag("p", headline(groups), class_="finding"),
+        tag("p", _unbroken(headline(groups)), class_="finding"),
         tag("ul", [tag("li", note) for note in notes], class_="warnings") if notes else None,
         _results(groups, look) if groups else None,
         tag("div", [chart_card(chart, look) for chart in charts], class_="charts"),
@@ -153,7 +154,8 @@ def _task_section(name: str, task: str, records: Sequence[Record], groups: list[
 
 
 def _results(groups: list[Group], look: dict[str, Style]) -> Html:
-    columns, first = columns_for(groups), leaders(groups)
+    first, seeds = leaders(groups), {len(group.records) for group in groups}
+    columns = [column for column in columns_for(groups) if column.title != "seeds" or len(seeds) > 1]
     head = tag("tr", tag("th", "memory", scope="col"), [tag("th", c.title, scope="col", title=c.help) for c in columns])
     rows = []
     for group in groups:
@@ -163,15 +165,21 @@ def _results(groups: list[Group], look: dict[str, Style]) -> Html:
             score = column.read(group) if column.title == "recall" else None
             bar = _bar(score, look[group.label]) if isinstance(score, Estimate) else None
             below = tag("small", interval) if interval else None
-            cells.append(tag("td", tag("span", value or "–", class_="value"), below, bar))
+            number = tag("span", tag("span", value or "–", class_="value"), below)
+            cells.append(tag("td", tag("div", bar, number, class_="scored") if bar else number))
         name = tag("th", tag("span", swatch(look[group.label]), tag("span", group.label), class_="memory"), scope="row")
         rows.append(tag("tr", name, cells, class_="best" if group in first else None))
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="results")
-    seeds = {len(group.records) for group in groups}
     legend = "Bold: best, or not told apart from the best by the 95 % intervals in small print."
     if seeds != {1}:
-        legend += " Numbers are means over seeds; the intervals cover seeds and test examples."
+        counted = f"{min(seeds)} seeds" if len(seeds) == 1 else "seeds"
+        legend += f" Numbers are means over {counted}; the intervals cover seeds and test examples."
     return join(_scrolling(table, "Results"), tag("p", legend, class_="note"))
+
+
+def _unbroken(text: str) -> str:
+    """Keep a number and its unit on one line."""
+    return re.sub(r"(?<=\d) (?=[KMGT]?i?B\b|%)", "\u00a0", text)
 
 
 def _bar(score: Estimate, style: Style) -> Html:

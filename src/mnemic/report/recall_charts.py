@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mnemic.report.axes import byte_ticks, few_ticks, in_words, leading_number, name_rows, score_axis, score_name
-from mnemic.report.figure import INK, MUTED, SURFACE, Chart, Style, canvas, finish, points, short
+from mnemic.report.axes import (
+    byte_ticks,
+    chance_note,
+    few_ticks,
+    in_words,
+    leading_number,
+    name_rows,
+    score_axis,
+    score_name,
+)
+from mnemic.report.figure import INK, MUTED, SURFACE, Chart, Style, canvas, finish, marks, points, short
 from mnemic.report.summary import Estimate, Group
 from mnemic.report.units import bytes_text, score_text
 
@@ -33,8 +42,8 @@ def score_against_memory(name: str, groups: Sequence[Group], look: Styles) -> Ch
         if bits:
             axes.axvline(bits / 8, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
             axes.annotate(
-                f" {bits:,.0f} bits to remember", (bits / 8, 0.5), xycoords=("data", "axes fraction"),
-                color=MUTED, rotation=90, ha="right", va="center",
+                f"{bits:,.0f} bits to remember", (bits / 8, 0.62), xycoords=("data", "axes fraction"),
+                xytext=(6, 0), textcoords="offset points", color=MUTED, va="center",
             )  # fmt: skip
         known = [held for _, _, held in shown] + ([bits / 8] if bits else [])
         axes.set_xscale("log", base=2)
@@ -48,7 +57,7 @@ def score_against_memory(name: str, groups: Sequence[Group], look: Styles) -> Ch
         f" The dashed line is the least state that could answer every question: {bytes_text(bits / 8)}." if bits else ""
     )
     better = "Up and to the left is better." if first.asks_for_answers else "Down and to the left is better."
-    return Chart(title, svg, tuple(g.label for g, _, _ in shown), better + least)
+    return Chart(title, svg, tuple(g.label for g, _, _ in shown), better + least + chance_note(first))
 
 
 def loss_on_hits(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
@@ -68,8 +77,9 @@ def loss_on_hits(name: str, groups: Sequence[Group], look: Styles) -> Chart | No
             for estimate, filled in ((hit, True), (rest, False)):
                 axes.errorbar(
                     [estimate.mean], [row], xerr=([estimate.mean - estimate.low], [estimate.high - estimate.mean]),
-                    fmt=style.marker, color=style.colour, elinewidth=1.4, zorder=3,
-                    markerfacecolor=style.colour if filled else SURFACE, markeredgewidth=1.4,
+                    linestyle="none", ecolor=style.colour, elinewidth=1.4,
+                    markerfacecolor=style.colour if filled else SURFACE,
+                    **(marks(style) | {"markeredgecolor": style.colour}),
                 )  # fmt: skip
                 axes.annotate(
                     score_text(estimate.mean), (estimate.mean, row), xytext=(0, 7), textcoords="offset points",
@@ -80,7 +90,7 @@ def loss_on_hits(name: str, groups: Sequence[Group], look: Styles) -> Chart | No
         axes.set(xlabel="nats per token")
         told = "; ".join(f"{g.label} {score_text(h.mean)} on hits, {score_text(r.mean)} elsewhere" for g, h, r in shown)
         svg = finish(figure, name, title, told)
-    note = "Filled: tokens that the context has shown before in the same place. Hollow: all others. Left is better."
+    note = "Filled: tokens that the context has shown before. Hollow: all others. Left is better."
     return Chart(title, svg, (), note)
 
 
@@ -89,7 +99,10 @@ def score_against_slice(name: str, slice_name: str, groups: Sequence[Group], loo
         return None
     metric = "accuracy" if groups[0].first.asks_for_answers else "loss"
     lines = {group.label: line for group in groups if (line := group.slice(slice_name, metric))}
-    values = sorted({value for line in lines.values() for value in line}, key=leading_number)
+    seen = {value for line in lines.values() for value in line}
+    if metric == "loss" and slice_name == "distance":
+        seen.discard("0")  # tokens that are no hits have no distance
+    values = sorted(seen, key=leading_number)
     if len(values) < 2:
         return None
     what, axis = _SLICES.get(slice_name, (slice_name.replace("_", " "), slice_name.replace("_", " ")))
@@ -110,7 +123,7 @@ def score_against_slice(name: str, slice_name: str, groups: Sequence[Group], loo
         score_axis(axes, 1.0 if metric == "accuracy" else None, groups[0].first.chance)
         axes.set(title=score_name(groups), xlabel=axis)
         svg = finish(figure, name, title, in_words(lines))
-    return Chart(title, svg, tuple(lines))
+    return Chart(title, svg, tuple(lines), chance_note(groups[0].first).strip())
 
 
 def score_against_length(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:

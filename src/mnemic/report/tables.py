@@ -22,7 +22,7 @@ _STACKS: tuple[dict[str, str], ...] = (
     {"loss": "loss"},
     {"hits": "on hits", "rest": "on rest"},
     {"share": "hits", "bits": "bits/B"},
-    {"memory": "memory", "peak": "peak"},
+    {"memory": "held", "peak": "peak"},
     {"parameters": "params", "seeds": "seeds"},
     {"training": "training", "trained": "train/s"},
     {"read": "read/s", "decoded": "decode/s"},

@@ -36,10 +36,10 @@ def rate_text(value: float) -> str:
 
 
 def seconds_text(value: float) -> str:
-    """35.2 -> '35 s', 500 -> '8.3 min'."""
-    if value < 300:
+    """35.2 -> '35 s', 1200 -> '20 min'; in seconds for long, so that the costs of a table stay comparable by eye."""
+    if value < 999.5:
         return f"{value:.1f} s" if value < 9.95 else f"{value:.0f} s"
-    return f"{value / 60:.1f} min" if value < 5970 else f"{value / 3600:.1f} h"
+    return f"{_three(value / 60)} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
 def score_text(value: float) -> str:
