@@ -30,7 +30,7 @@ class AssociativeRecall(TokenTask, frozen=True, extra="forbid"):
     name: ClassVar[str] = "associative-recall"
     version: ClassVar[int] = 1
 
-    pairs: Annotated[int, Field(ge=1)] = 16
+    pairs: Annotated[int, Field(ge=1, le=1 << 18)] = 16
     vocab: Annotated[int, Field(ge=4)] = 40
 
     @model_validator(mode="after")
@@ -98,7 +98,9 @@ class AssociativeRecall(TokenTask, frozen=True, extra="forbid"):
 
     def loads(self) -> list[TaskConfig]:
         """Pairs in powers of two, up to four times as many."""
-        return [self.replace(pairs=2**n) for n in range(1, (4 * self.pairs).bit_length()) if 2**n != self.pairs]
+        return [
+            self.replace(pairs=2**n) for n in range(1, min(19, (4 * self.pairs).bit_length())) if 2**n != self.pairs
+        ]
 
     @property
     def _keys(self) -> int:

@@ -215,13 +215,17 @@ def _join(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
 
 
 def _explain(task: type[TaskConfig], wrong: ValidationError) -> str:
-    """The first of pydantic's complaints, in the words of the command line."""
-    error = wrong.errors()[0]
+    """The first field that pydantic complains of, in the words of the command line."""
+    error, *others = wrong.errors()
     option = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         return f"{task.name}: unknown option '{option}'{nearest(option, task.model_fields)}"
     if error["type"] == "missing":
         return f"{task.name}: option '{option}' is missing"
-    reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    if error["type"] == "value_error":
+        reason = str(error["ctx"]["error"])
+    else:
+        same = [error, *(other for other in others if other["loc"][:1] == error["loc"][:1])]
+        reason = ", or ".join(dict.fromkeys(e["msg"].replace("Input should be", "must be") for e in same))
     given = f"{option}={format_option(error['input'])}: " if option else ""
-    return f"{task.name}: {given}{reason[:1].lower()}{reason[1:]}"
+    return f"{task.name}: {given}{reason}"

@@ -25,7 +25,7 @@ class Induction(TokenTask, frozen=True, extra="forbid"):
 
     Forms:
         marker: a marker stands once at a random place and again at the end; asked is the token that followed it.
-        repeat: the second half is the first half again; all of it is asked but its first token, which nothing announces.
+        repeat: the second half is the first half again; all of it is asked but its first token, which nothing tells.
 
     Args:
         length: tokens of a row; even in the repeat form.
@@ -36,7 +36,7 @@ class Induction(TokenTask, frozen=True, extra="forbid"):
     version: ClassVar[int] = 1
 
     form: Literal["marker", "repeat"] = "marker"
-    length: Annotated[int, Field(ge=4)] = 256
+    length: Annotated[int, Field(ge=4, le=1 << 20)] = 256
     ids: Annotated[int, Field(ge=3)] = 16
 
     @model_validator(mode="after")
@@ -83,7 +83,7 @@ class Induction(TokenTask, frozen=True, extra="forbid"):
     def loads(self) -> list[TaskConfig]:
         """Half, twice and four times the length."""
         lengths = [self.length // 4 * 2, 2 * self.length, 4 * self.length]
-        return [self.replace(length=length) for length in lengths if length >= 4]
+        return [self.replace(length=length) for length in lengths if 4 <= length <= 1 << 20]
 
     def _marked(self, rng: Generator, rows: int) -> Examples:
         input_ids = rng.integers(MARKER + 1, self.ids + 1, size=(rows, self.length))

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 
 from mnemic.errors import UsageError
 from mnemic.tasks.base import Examples, FloatArray, IntArray, Prompt, TaskConfig
-from mnemic.tasks.mqar_rows import CompositionalRows, PairRows, StreamRows
+from mnemic.tasks.mqar_rows import CompositionalRows, PairRows
 from mnemic.tasks.mqar_stacked import StackedRows
+from mnemic.tasks.mqar_stream import StreamRows
 from mnemic.tasks.tokens import TokenTask
 
 __all__ = ["MQAR"]
@@ -56,9 +57,9 @@ class MQAR(TokenTask, frozen=True, extra="forbid"):
     version: ClassVar[int] = 1
 
     pairs: Annotated[int, Field(ge=1)] = 8
-    length: Annotated[int, Field(ge=2)] = 64
-    vocab: Annotated[int, Field(ge=4)] = 8192
-    passes: Annotated[int, Field(ge=1)] = 1
+    length: Annotated[int, Field(ge=2, le=1 << 20)] = 64
+    vocab: Annotated[int, Field(ge=4, le=1 << 24)] = 8192
+    passes: Annotated[int, Field(ge=1, le=1 << 16)] = 1
     power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
     filler: Literal["zero", "random"] = "zero"
     form: Form = "zoology"
