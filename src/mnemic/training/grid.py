@@ -20,10 +20,10 @@ import torch
 from mnemic.errors import MnemicError, UsageError
 from mnemic.report.records import Record, append_record, read_records
 from mnemic.training import provenance, room
-from mnemic.training.runs import RunSpec, failed_record, is_current, now
-from mnemic.training.worker import INTERRUPTED, read_json, work
+from mnemic.training.runs import RunSpec, failed_record, is_current, now, results_path
+from mnemic.training.worker import read_json, work
 
-__all__ = ["Event", "default_jobs", "results_path", "run_grid"]
+__all__ = ["Event", "default_jobs", "run_grid"]
 
 _POLL_SECONDS = 0.25
 _PATIENCE_SECONDS = 20.0  # for workers that were asked to stop, before they are killed
@@ -80,10 +80,6 @@ def default_jobs(specs: Iterable[RunSpec]) -> int:
     return devices or provenance.usable_cores()
 
 
-def results_path(directory: Path) -> Path:
-    return directory / "results.jsonl"
-
-
 @dataclass
 class _Running:
     process: BaseProcess
@@ -137,12 +133,15 @@ class _Grid:
         record = self.finished.get(spec.id)
         if record is not None and is_current(record, spec):
             return record
-        # a worker that finished while nobody was left to write its result down
-        for record in read_records(self._folder(spec) / "record.jsonl"):
-            if is_current(record, spec):
-                append_record(results_path(self.directory), record)
-                return record
-        return None
+        record = self._left_behind(spec)
+        if record is not None:
+            append_record(results_path(self.directory), record)
+        return record
+
+    def _left_behind(self, spec: RunSpec) -> Record | None:
+        """The result that a worker wrote into its folder, which may have happened when nobody was left to collect it."""
+        there = read_records(results_path(self._folder(spec)))
+        return next((record for record in there if is_current(record, spec)), None)
 
     def _keep(self, event: Event) -> None:
         assert event.record is not None
@@ -179,7 +178,7 @@ class _Grid:
                 self._collect(running)
 
     def _collect(self, running: _Running) -> None:
-        record = next((r for r in read_records(running.folder / "record.jsonl") if is_current(r, running.spec)), None)
+        record = self._left_behind(running.spec)
         if record is None:
             record = failed_record(running.spec, _why(running), running.started)
         append_record(results_path(self.directory), record)
@@ -198,8 +197,10 @@ class _Grid:
             for running in self.running.values():
                 running.process.kill()
                 running.process.join()
-                if running.process.exitcode not in (INTERRUPTED, 1) and (running.folder / "record.jsonl").exists():
-                    self._collect(running)
+                record = self._left_behind(running.spec)
+                if record is not None:
+                    append_record(results_path(self.directory), record)
+                    self._keep(Event("done", running.spec, record=record))
 
 
 def _why(running: _Running) -> str:

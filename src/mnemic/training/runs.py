@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from mnemic.catalogue import find_system
 from mnemic.models import MnemicConfig, MnemicForCausalLM
@@ -23,7 +24,7 @@ from mnemic.training.progress import OnProgress, Progress, ShouldStop
 from mnemic.training.shell import Shell, layers_of, model_config
 from mnemic.training.variants import measure_variants
 
-__all__ = ["RunSpec", "failed_record", "is_current", "now", "run"]
+__all__ = ["RunSpec", "failed_record", "is_current", "now", "results_path", "run"]
 
 _NO_PART_OF_THE_RESULT = {"checkpoint_every", "keep_checkpoints", "device"}
 
@@ -54,7 +55,7 @@ class RunSpec:
     @cached_property
     def model(self) -> MnemicConfig:
         """The checked model; raises UsageError for a memory or option that is not there."""
-        layers = layers_of(self.memory, self.shell.conv) if self.layers is None else list(self.layers)
+        layers = layers_of(self.memory if self.layers is None else self.layers, self.shell.conv)
         return model_config(layers, self.shell, self.task.vocab_size)
 
     @cached_property
@@ -85,11 +86,11 @@ class RunSpec:
 def run(
     spec: RunSpec, directory: Path, *, on_progress: OnProgress | None = None, should_stop: ShouldStop | None = None
 ) -> Record:
-    """Train, measure, and leave `record.jsonl` and `model/` in `directory`; a finished run is not repeated.
+    """Train, measure, and leave `results.jsonl` and `model/` in `directory`; a finished run is not repeated.
 
     A run that was killed goes on from its checkpoint. Checkpoints are removed when the record is written.
     """
-    done = [record for record in read_records(directory / "record.jsonl") if is_current(record, spec)]
+    done = [record for record in read_records(results_path(directory)) if is_current(record, spec)]
     if done:
         return done[-1]
     started = now()
@@ -104,11 +105,16 @@ def run(
         on_progress(Progress("testing", trained.steps, steps, None, last.get("valid_loss"), last.get("valid_accuracy")))
     record = _measured(spec, model, trained, started)
     if spec.purpose == "final" and _is_main_process():
+        disable_progress_bar()
         model.save_pretrained(directory / "model")
     if _is_main_process():
-        append_record(directory / "record.jsonl", record)
+        append_record(results_path(directory), record)
         checkpoint.discard(directory / "checkpoints")
     return record
+
+
+def results_path(directory: Path) -> Path:
+    return directory / "results.jsonl"
 
 
 def is_current(record: Record, spec: RunSpec) -> bool:

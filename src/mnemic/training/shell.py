@@ -1,6 +1,6 @@
 """The same model around every memory, and memories as users write them turned into its layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,28 +28,35 @@ class Shell(BaseModel):
     tied: bool = Field(True, description="the head shares the embedding's weights")
 
 
-def layers_of(memory: str, conv: int | None = None) -> list[Layer]:
+def layers_of(memory: str | Sequence[Layer], conv: int | None = None) -> list[Layer]:
     """ "mamba2:heads=4+attention" -> one {"mixer": ..., options} per part: the pattern that repeats up to the depth.
 
     Args:
+        memory: as written by the user, or the layers themselves.
         conv: sets `conv_size` wherever a memory has that option and the user has not set it.
 
     Raises:
         UsageError: an unknown memory, or one that is no layer of a model.
     """
-    return [_layer(part, conv) for part in memory.split("+")]
+    layers = [_parsed(part) for part in memory.split("+")] if isinstance(memory, str) else memory
+    return [_with_convolution(layer, conv) for layer in layers]
 
 
-def _layer(part: str, conv: int | None) -> Layer:
+def _parsed(part: str) -> Layer:
     name, options = parse_spec(part.strip())
     if "" in options:
         raise UsageError(f"'{options['']}' in memory '{part}' is not option=value")
+    return {"mixer": name, **options}
+
+
+def _with_convolution(layer: Layer, conv: int | None) -> Layer:
+    name = str(layer["mixer"])
     mixer = resolve(find_system(name).target)
     if not (isinstance(mixer, type) and issubclass(mixer, Mixer)):
         raise UsageError(f"memory '{name}' is no layer of a language model, so it cannot be trained on a task")
     if conv is not None and "conv_size" in mixer.config_class.model_fields:
-        options.setdefault("conv_size", str(conv))
-    return {"mixer": name, **options}
+        return {"conv_size": conv, **layer}
+    return dict(layer)
 
 
 def model_config(layers: list[Layer], shell: Shell, vocab_size: int, **more: Any) -> MnemicConfig:
@@ -58,6 +65,10 @@ def model_config(layers: list[Layer], shell: Shell, vocab_size: int, **more: Any
     Raises:
         UsageError: an option that the memory does not have, or a value that it refuses.
     """
+    if len(layers) > shell.depth:
+        raise UsageError(
+            f"{len(layers)} memories take turns, but depth is {shell.depth}; set depth to {len(layers)} or more"
+        )
     config = MnemicConfig(
         vocab_size=vocab_size,
         hidden_size=shell.width,

@@ -1,6 +1,6 @@
 """One run in a process of its own, which may die without taking anything else with it.
 
-It talks to the grid through files in the run's folder: `progress.json` while it works, `record.jsonl` when it is done,
+It talks to the grid through files in the run's folder: `progress.json` while it works, `results.jsonl` when it is done,
 `failure.json` when it failed, `log.txt` for whatever was printed.
 """
 
