@@ -6,7 +6,6 @@ Legend: B rows, C contexts of a level, N blocks (one for each combination of con
 """
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from mnemic.errors import UsageError
-from mnemic.tasks.base import UNASKED, BoolArray, Examples, IntArray, TaskConfig
+from mnemic.tasks.base import UNASKED, Examples, IntArray, TaskConfig
+from mnemic.tasks.joint_section import Section
 from mnemic.tasks.sampling import distinct
 from mnemic.tasks.tokens import TokenTask
 
@@ -107,7 +107,7 @@ class JointRecall(TokenTask, frozen=True, extra="forbid"):
         table = FIRST_VALUE + rng.integers(self.values, size=(rows, self._blocks, _high(self.keys)))
         row = np.arange(rows)[:, None, None]
 
-        section = _Section(blocks, keys, self._blocks, _high(self.keys), self.levels)
+        section = Section(blocks, keys, self._blocks, _high(self.keys), self.levels)
         input_ids = np.full((rows, self.max_length + self.levels + 2), PAD, dtype=np.int64)
         outside = self.max_length  # columns from here on take what a smaller row does not have, and are cut off
         input_ids[:, 0] = BOS
@@ -118,7 +118,7 @@ class JointRecall(TokenTask, frozen=True, extra="forbid"):
             again, asked = section, (section.block_order(rng), section.key_order(rng))
         else:
             one = np.ones_like(keys)
-            again = _Section(self.queries * one, one, self.queries, 1, self.levels)
+            again = Section(self.queries * one, one, self.queries, 1, self.levels)
             asked = section.some_facts(rng, self.queries)
         told_at, asked_at = section.places(1, outside), again.places(2 + section.length, outside)
         for (block, key), (header_at, key_at) in ((told, told_at), (asked, asked_at)):
@@ -130,9 +130,8 @@ class JointRecall(TokenTask, frozen=True, extra="forbid"):
         fact = row, asked[0][..., None], asked[1]
         value_at, order = np.empty_like(table), np.empty_like(table)
         value_at[row, told[0][..., None], told[1]] = told_at[1] + 1
-        order[row, told[0][..., None], told[1]] = np.arange(self._blocks)[:, None] * keys[:, None, None] + np.arange(
-            _high(self.keys)
-        )
+        block, pair = np.arange(self._blocks)[:, None], np.arange(_high(self.keys))
+        order[row, told[0][..., None], told[1]] = block * keys[:, None, None] + pair
         load = (blocks * keys)[:, None, None]
         labels = np.full_like(input_ids, UNASKED)
         labels[row, asked_at[1]] = table[fact]
@@ -231,54 +230,6 @@ class JointRecall(TokenTask, frozen=True, extra="forbid"):
     @property
     def _first_context(self) -> int:
         return FIRST_VALUE + self.values + self._key_pool
-
-
-@dataclass(frozen=True)
-class _Section:
-    """Blocks [B] of pairs [B] a row, inside arrays for the largest row: most_blocks (N) by most_pairs (K)."""
-
-    blocks: IntArray
-    pairs: IntArray
-    most_blocks: int
-    most_pairs: int
-    levels: int
-
-    @property
-    def length(self) -> IntArray:
-        """[B] tokens."""
-        return self.blocks * (self.levels + 2 * self.pairs)
-
-    def block_order(self, rng: Generator) -> IntArray:
-        """[B, N] blocks in a random order, those that a row does not have last."""
-        return _present_first(rng, np.arange(self.most_blocks) < self.blocks[:, None])
-
-    def key_order(self, rng: Generator) -> IntArray:
-        """[B, N, K] likewise the keys of every block."""
-        present = np.arange(self.most_pairs) < self.pairs[:, None, None]
-        return _present_first(rng, np.repeat(present, self.most_blocks, axis=1))
-
-    def some_facts(self, rng: Generator, count: int) -> tuple[IntArray, IntArray]:
-        """Blocks [B, count] and keys [B, count, 1] of different facts."""
-        block, key = np.divmod(np.arange(self.most_blocks * self.most_pairs), self.most_pairs)
-        present = (block < self.blocks[:, None]) & (key < self.pairs[:, None])
-        fact = _present_first(rng, present)[:, :count]
-        return block[fact], key[fact][..., None]
-
-    def places(self, start: IntArray | int, outside: int) -> tuple[IntArray, IntArray]:
-        """Positions of the headers [B, N] and keys [B, N, K] of a section from `start` on; absent ones `outside`."""
-        block, pair = np.arange(self.most_blocks), np.arange(self.most_pairs)
-        stride = self.levels + 2 * self.pairs[:, None]
-        header_at = np.reshape(start, (-1, 1)) + block * stride
-        key_at = header_at[..., None] + self.levels + 2 * pair
-        here = block < self.blocks[:, None]
-        return np.where(here, header_at, outside), np.where(
-            here[..., None] & (pair < self.pairs[:, None, None]), key_at, outside
-        )
-
-
-def _present_first(rng: Generator, present: BoolArray) -> IntArray:
-    """Indices along the last axis in a random order, those present before the others."""
-    return np.where(present, rng.random(present.shape), 2.0).argsort(axis=-1)
 
 
 def _sizes(rng: Generator, rows: int, size: int | tuple[int, int]) -> IntArray:
