@@ -51,21 +51,23 @@ format: $(EVERYTHING)  ## rewrite the code as `make lint` wants it
 	$(BIN)/ruff format .
 
 bench: $(EVERYTHING)  ## speed and memory beside the peers, ratios printed
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	@set -e; for script in $(filter-out benchmarks/harness.py,$(wildcard benchmarks/*.py)); do \
+	  echo "== $$script"; $(BIN)/python $$script $(ARGS); done
 
 docs: $(EVERYTHING)  ## the documentation site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "site/index.html"
 
 # The main job twice into one folder: recall on a task made for it, then language modelling on the reference that
-# CPython carries, which is real text that every machine has. The folder's report shows both.
+# CPython carries, which is real text that every machine has. --resume makes a second `make demo` go on with the first.
 DEMO := runs/demo
-DEMO_MEMORIES := attention sliding-window mamba2 gated-deltanet
+DEMO_MEMORIES := attention sliding-window:window=16 mamba2 gated-deltanet
+DEMO_OPTIONS := --budget 500 --lr-grid 3e-3,1e-2 --output $(DEMO) --resume
 
-demo: $(MODELS)  ## four memories on associative recall and on real text, then one report
-	$(BIN)/mnemic compare mqar:pairs=8,length=64,vocab=256 $(DEMO_MEMORIES) --out $(DEMO)
-	$(BIN)/mnemic compare text:python-reference,length=128 $(DEMO_MEMORIES) --out $(DEMO)
-	@echo "report: $(CURDIR)/$(DEMO)/report.html"
+demo: $(MODELS)  ## four memories on associative recall and on real text, then both tables and one report
+	$(BIN)/mnemic compare mqar:pairs=8,length=64,vocab=256 $(DEMO_MEMORIES) $(DEMO_OPTIONS)
+	$(BIN)/mnemic compare text:python-reference,length=128 $(DEMO_MEMORIES) $(DEMO_OPTIONS)
+	@$(BIN)/python -m mnemic.report $(DEMO)
 
 clean:  ## remove caches and built files; your runs/ and the .venv stay
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

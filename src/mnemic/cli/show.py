@@ -96,7 +96,10 @@ def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if described["kind"] == "system":
         name = described["name"]
-        facts += [("study", described["study"] or "none yet"), ("try", f"mnemic compare mqar:pairs=8,length=64,vocab=256 {name}")]
+        facts += [
+            ("study", described["study"] or "none yet"),
+            ("try", f"mnemic compare mqar:pairs=8,length=64,vocab=256 {name}"),
+        ]
     elif described["kind"] == "task":
         facts.append(("try", f"mnemic compare {described['example']} attention mamba2"))
     else:
