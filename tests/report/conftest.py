@@ -158,17 +158,17 @@ def text_run(memory, seed):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recall_records():
     return [Record.model_validate(recall_run(memory, seed)) for memory in ANSWERS for seed in range(3)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def text_records():
     return [Record.model_validate(text_run(memory, 0)) for memory in TEXT]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def failed_record():
     failure = {
         "run": "f00",
@@ -180,10 +180,10 @@ def failed_record():
     return Record.model_validate({**recall_run("mamba2", 7), "curve": [], "lengths": [], "cost": {}, **failure})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record():
-    def make(memory="mamba2", seed=0, task="mqar", **changes):
-        data = recall_run(memory, seed) if task == "mqar" else text_run(memory, seed)
+    def make(like="mamba2", seed=0, kind="recall", /, **changes):
+        data = recall_run(like, seed) if kind == "recall" else text_run(like, seed)
         return Record.model_validate({**data, **changes})
 
     return make

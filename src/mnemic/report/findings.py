@@ -35,9 +35,10 @@ def headline(groups: Sequence[Group]) -> str:
     first = leaders(groups)
     if not first or first[0].score is None:
         return "No run of this task finished."
-    best, chance = first[0].score, first[0].first.chance
-    if first[0].first.asks_for_answers and chance is not None and best.low <= chance:
-        return f"Nothing was recalled: the best, {_said(first[0])}, is no better than chance ({score_text(chance)})."
+    chance = first[0].first.chance
+    scores = [group.score for group in groups if group.score is not None]
+    if first[0].first.asks_for_answers and chance is not None and all(score.low <= chance for score in scores):
+        return f"Nothing was told apart from chance ({score_text(chance)}); the best was {_said(first[0])}."
     if len(groups) == 1:
         return f"{_said(first[0])}{_held(first[0])}."
     says = [_best(groups, first)]

@@ -38,7 +38,9 @@ def score_against_memory(name: str, groups: Sequence[Group], look: Styles) -> Ch
         axes = figure.subplots()
         for group, score, held in shown:
             points(axes, look[group.label], [held], [score.mean], [(score.low, score.high)])
-        bits = first.information_bits
+        bits = first.information_bits or 0.0
+        if not all(2**-20 < bits / 8 / held < 2**20 for _, _, held in shown):
+            bits = 0.0  # so far away that the marks would shrink into a corner
         if bits:
             axes.axvline(bits / 8, color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
             axes.annotate(
@@ -105,7 +107,7 @@ def score_against_slice(name: str, slice_name: str, groups: Sequence[Group], loo
     values = sorted(seen, key=leading_number)
     if len(values) < 2:
         return None
-    what, axis = _SLICES.get(slice_name, (slice_name.replace("_", " "), slice_name.replace("_", " ")))
+    what, axis = _SLICES.get(slice_name, (short(slice_name.replace("_", " ")),) * 2)
     title = f"{'Recall' if metric == 'accuracy' else 'Loss'} against {what}"
     with canvas() as figure:
         axes = figure.subplots()

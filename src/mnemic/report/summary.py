@@ -54,11 +54,11 @@ def pool(runs: Sequence[tuple[float, float | None, float | None]], ceiling: floa
         return None
     values = [value for value, _, _ in runs]
     mean = fmean(values)
-    below = fmean(value - (value if low is None else low) for value, low, _ in runs)
-    above = fmean((value if high is None else high) - value for value, _, high in runs)
+    below = fmean(max(value - low, 0.0) if low is not None else 0.0 for value, low, _ in runs)
+    above = fmean(max(high - value, 0.0) if high is not None else 0.0 for value, _, high in runs)
     seeds = _t975(len(runs) - 1) * stdev(values) / math.sqrt(len(runs)) if len(runs) > 1 else 0.0
     low, high = mean - math.hypot(below, seeds), mean + math.hypot(above, seeds)
-    return Estimate(mean, max(low, 0.0), min(high, ceiling), min(values), max(values), len(runs))
+    return Estimate(mean, max(low, min(0.0, mean)), min(high, max(ceiling, mean)), min(values), max(values), len(runs))
 
 
 @dataclass(frozen=True)
