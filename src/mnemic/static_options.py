@@ -59,12 +59,12 @@ def declared_options(target: str, hidden: frozenset[str] = frozenset({"width"}))
     return [option for option in options.values() if option.name not in hidden]
 
 
-def attribute_meanings(docstring: str) -> dict[str, str]:
-    """What the "Args:" or "Attributes:" section of a class docstring says of each name, on one line."""
+def attribute_meanings(docstring: str, section: str = "Args|Attributes") -> dict[str, str]:
+    """What a section of a class docstring says of each name, on one line; by default "Args:" or "Attributes:"."""
     meanings: dict[str, str] = {}
-    heading = re.search(r"^(?:Args|Attributes):\n", docstring, re.MULTILINE)
-    section = docstring[heading.end() :].partition("\n\n")[0] if heading else ""
-    for line in section.splitlines():
+    heading = re.search(rf"^(?:{section}):\n", docstring, re.MULTILINE)
+    lines = docstring[heading.end() :].partition("\n\n")[0] if heading else ""
+    for line in lines.splitlines():
         name, colon, meaning = line.strip().partition(": ")
         if colon and name.isidentifier() and len(line) - len(line.lstrip()) == 4:
             meanings[name] = meaning

@@ -35,8 +35,13 @@ def describe(name: str) -> dict[str, Any]:
         return {"kind": "system", **asdict(system), "docs": f"docs/systems/{name}.md", "options": options}
     if name in tasks():
         task = tasks()[name]
+        documentation = inspect.cleandoc(resolve(task.target).__doc__ or "")
         options = [asdict(option) for option in task_options(task)]
-        return {"kind": "task", **asdict(task), "docs": "docs/tasks.md", "options": options}
+        about = {
+            "summary": " ".join(documentation.partition("\n\n")[0].split()),
+            "forms": attribute_meanings(documentation, "Forms"),
+        }
+        return {"kind": "task", **asdict(task), **about, "docs": "docs/tasks.md", "options": options}
     if name in STUDIES:
         return {"kind": "study", **asdict(STUDIES[name]), "docs": f"docs/studies/{name}.md"}
     known = [*systems(), *tasks(), *STUDIES]
@@ -73,6 +78,13 @@ def _print(described: dict[str, Any]) -> None:
     for fact, value in _facts(described):
         facts.add_row(fact, value)
     console.print(facts)
+    if described.get("forms"):
+        forms = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        forms.add_column(style="cyan", no_wrap=True)
+        for form, meaning in described["forms"].items():
+            forms.add_row(form, meaning)
+        console.print("\nforms", style="bold")
+        console.print(forms)
     if described.get("options"):
         options = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("name", "default", "type", "meaning"):

@@ -28,6 +28,7 @@ class Induction(TokenTask, frozen=True, extra="forbid"):
         repeat: the second half is the first half again; all of it is asked but its first token, which nothing tells.
 
     Args:
+        form: what must be looked back for, see above.
         length: tokens of a row; even in the repeat form.
         ids: different tokens, the marker being one of them. 0 stays free for padding.
     """

@@ -42,6 +42,7 @@ class MQAR(TokenTask, frozen=True, extra="forbid"):
         stacked: one step reads a key's and its value's embedding side by side, so no token shift is needed.
 
     Args:
+        form: how facts are told and asked for, see above.
         pairs: facts D in a row; a square number in the compositional form.
         length: tokens of a row. The stacked form has (passes + 1) · pairs steps instead.
         vocab: ids C. Keys take the lower half without 0, values the upper (thirds in the compositional form).

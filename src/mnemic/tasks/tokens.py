@@ -25,7 +25,11 @@ APART_ROUNDS = 200
 
 
 class TokenTask(TaskConfig, frozen=True, extra="forbid"):
-    """A task whose rows are drawn, endlessly, from a stated law; `train_on` says if the whole row is trained."""
+    """A task whose rows are drawn, endlessly, from a stated law.
+
+    Args:
+        train_on: what is trained: the answers that are asked for, or every next token of the row.
+    """
 
     train_on: Literal["asked", "all"] = "asked"
 
