@@ -1,5 +1,6 @@
 """Checkpoints of transformers' own classes as host models, weight for weight."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -52,10 +53,12 @@ def _from_mamba2(config: Any, old: Weights) -> tuple[MnemicConfig, Weights]:
     inner = int(config.expand * config.hidden_size)
     if inner != config.num_heads * config.head_dim or config.expand != int(config.expand):
         raise UsageError(f"this Mamba-2 has {config.num_heads} heads of {config.head_dim} in {inner} channels")
+    lowest, highest = config.time_step_limit
     layer = {
         "mixer": "mamba2", "expand": int(config.expand), "head_width": config.head_dim, "state": config.state_size,
         "groups": config.n_groups, "conv_size": config.conv_kernel, "conv_bias": config.use_conv_bias,
-        "bias": config.use_bias, "dt_limit": list(config.time_step_limit), "norm_eps": config.layer_norm_epsilon,
+        "bias": config.use_bias, "dt_limit": [lowest, highest if math.isfinite(highest) else None],
+        "norm_eps": config.layer_norm_epsilon,
     }  # fmt: skip
     renamed = {
         "backbone.embeddings.weight": "model.embed_tokens.weight",

@@ -28,7 +28,7 @@ class Mamba2Config(MixerConfig):
     bias: bool = Field(False, description="biases in the projections")
     dt_min: float = Field(1e-3, gt=0, description="smallest step at the start of training")
     dt_max: float = Field(1e-1, gt=0, description="largest step at the start of training")
-    dt_limit: tuple[float, float] = Field((0.0, math.inf), description="bounds of the step")
+    dt_limit: tuple[float, float | None] = Field((0.0, None), description="bounds of the step; None: unbounded above")
     norm_eps: float = Field(1e-5, gt=0, description="epsilon of the output norm")
     chunk_size: int = Field(64, ge=1, description="tokens of a chunk; changes speed, never results")
 
