@@ -85,5 +85,7 @@ def test_warnings(recall_records, text_records, failed_record, make_record):
         "mamba2: 1 run failed: loss became NaN at step 120",
     ]
     assert [note[:9] for note in warnings_about(text_records)] == ["One seed:"]
+    pairs = [make_record(like, seed) for like in ("attention", "gated-deltanet") for seed in (0, 1)]
+    assert [note[:9] for note in warnings_about(pairs)] == ["Two seeds"]
     unequal = warnings_about([make_record("mamba2"), make_record("attention", training={"steps": 9000})])
     assert any(note.startswith("Not the same steps everywhere (mamba2 500, attention 9000)") for note in unequal)

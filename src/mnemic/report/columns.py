@@ -88,6 +88,11 @@ COLUMNS = {
     "decoded": Column(
         "decoding tokens/s", "Tokens per second, one at a time.", _cost("decode_tokens_per_second"), rate_text
     ),
-    "peak": Column("peak memory", "Most memory in use during the run.", _cost("peak_memory_bytes"), bytes_text),
+    "peak": Column(
+        "peak memory",
+        "By how much the process grew while it trained, or the most that the device held.",
+        _cost("peak_memory_bytes"),
+        bytes_text,
+    ),
     "seeds": Column("seeds", "Runs that the row averages.", lambda group: float(len(group.records)), count_text),
 }

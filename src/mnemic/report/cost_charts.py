@@ -106,7 +106,7 @@ def speed(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
 
 def peak_memory(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
     panels = {
-        "peak_memory_bytes": ("most memory of the process", bytes_text),
+        "peak_memory_bytes": ("peak memory of training", bytes_text),
         "train_seconds": ("time to train", seconds_text),
         "parameters": ("parameters", count_text),
     }

@@ -58,7 +58,7 @@ def _digest(group: Group) -> Html:
 def _memory(group: Group) -> Html:
     first = group.first
     layers = [tag("li", _layer(run, len(list(same)))) for run, same in groupby(json.dumps(x) for x in first.layers)]
-    training = {key: value for key, value in first.training.items() if key != "stopped_early_at"}
+    training = {key: value for key, value in first.training.items() if key not in {"stopped_early_at", "lr", "seed"}}
     return join(
         tag("h4", "Layers"),
         tag("ul", layers, class_="layers"),
@@ -77,7 +77,7 @@ def _layer(layer: str, times: int) -> Html:
     """'2 × mamba2 heads 4': layers that follow each other and are equal are said once."""
     options = dict(json.loads(layer))
     name = str(options.pop("mixer", "?"))
-    rest = ", ".join(f"{key} {_said(value)}" for key, value in options.items())
+    rest = ", ".join(f"{key} {_said(value)}" for key, value in options.items() if value is not None)
     return join(f"{times} × " if times > 1 else "", tag("code", name), f" {rest}" if rest else "")
 
 

@@ -83,7 +83,12 @@ def _unequal(groups: Sequence[Group]) -> list[str]:
 
 
 def _few_seeds(groups: Sequence[Group]) -> list[str]:
-    if len(groups) > 1 and all(len(group.records) == 1 for group in groups):
+    seeds = {len(group.records) for group in groups}
+    if len(groups) > 1 and seeds == {2}:
+        return [
+            "Two seeds say little about the luck of training, so the intervals are wide; three or more narrow them."
+        ]
+    if len(groups) > 1 and seeds == {1}:
         return [
             "One seed: the intervals cover the test examples, not the luck of training; --seeds 3 or more shows both."
         ]

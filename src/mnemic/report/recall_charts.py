@@ -24,6 +24,7 @@ Styles = Mapping[str, Style]
 _SLICES = {  # name of a slice -> title of its chart, what its values are
     "distance": ("distance", "tokens since the answer was last seen"),
     "load": ("load", "facts stored before the question"),
+    "pairs": ("load, in pairs", "pairs stored in the sequence"),
     "age_rank": ("age", "rank of the asked fact by age"),
 }
 
