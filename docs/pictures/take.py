@@ -1,6 +1,6 @@
 """The picture of a report that the README shows.
 
-    mnemic compare mqar:pairs=8,length=64,vocab=256 attention sliding-window mamba2 gated-deltanet --out runs/picture
+    mnemic compare mqar:pairs=8,length=64,vocab=256 attention sliding-window mamba2 gated-deltanet --output runs/picture
     python docs/pictures/take.py runs/picture/report.html
 
 writes docs/pictures/report.png (light) and report-dark.png beside this file, with the Chromium on the path.
@@ -23,7 +23,9 @@ def take(report: Path, folder: Path) -> list[Path]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for scheme, name in (("light", "report.png"), ("dark", "report-dark.png")):
-            page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme)
+            page = browser.new_page(
+                viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=scheme, device_scale_factor=2
+            )
             page.goto(report.resolve().as_uri())
             page.screenshot(path=folder / name)
             taken.append(folder / name)
