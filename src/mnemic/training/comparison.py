@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnemic.errors import UsageError
+from mnemic.options import validated
 from mnemic.report.records import Record
 from mnemic.tasks.base import TaskConfig
 from mnemic.training.config import TUNING_SEED, TrainConfig
@@ -48,6 +49,8 @@ class Comparison:
                 raise UsageError(f"{what} {twice[0]} is given twice")
         if TUNING_SEED in self.seeds:
             raise UsageError(f"seed {TUNING_SEED} chooses the learning rates, so it cannot judge them; take another")
+        for lr in self.lr_grid:
+            self._training(self.seeds[0], lr)
         for memory in self.memories:
             self.judged_run(memory, self.seeds[0], self.lr_grid[0]).check()
 
@@ -62,7 +65,7 @@ class Comparison:
         return len(self.memories) * (searched + len(self.seeds))
 
     def search_run(self, memory: str, lr: float) -> RunSpec:
-        training = TrainConfig.model_validate({**self.training.model_dump(), "seed": TUNING_SEED, "lr": lr})
+        training = self._training(TUNING_SEED, lr)
         return RunSpec(
             self.task,
             memory,
@@ -74,8 +77,11 @@ class Comparison:
             command=self.command,
         )
 
+    def _training(self, seed: int, lr: float) -> TrainConfig:
+        return validated("training", TrainConfig, {**self.training.model_dump(), "seed": seed, "lr": lr})
+
     def judged_run(self, memory: str, seed: int, lr: float) -> RunSpec:
-        training = TrainConfig.model_validate({**self.training.model_dump(), "seed": seed, "lr": lr})
+        training = self._training(seed, lr)
         on_edge = len(self.lr_grid) > 1 and lr in (min(self.lr_grid), max(self.lr_grid))
         return RunSpec(
             self.task, memory, self.shell, training, "final", self.test_rows,

@@ -139,7 +139,7 @@ class _Grid:
         return record
 
     def _left_behind(self, spec: RunSpec) -> Record | None:
-        """The result that a worker wrote into its folder, which may have happened when nobody was left to collect it."""
+        """The result in a worker's folder; when it was written there may have been nobody left to collect it."""
         there = read_records(results_path(self._folder(spec)))
         return next((record for record in there if is_current(record, spec)), None)
 
@@ -160,7 +160,7 @@ class _Grid:
         for name in ("progress.json", "failure.json"):
             (folder / name).unlink(missing_ok=True)
         process = self.context.Process(  # type: ignore[attr-defined]
-            target=work, args=(spec, folder, self.threads, _device_of(slot)), name=f"mnemic-{spec.id}"
+            target=work, args=(spec, folder, self.threads, _device_of(slot), provenance.code_version())
         )
         process.start()
         self.running[slot] = _Running(process, spec, folder, now())

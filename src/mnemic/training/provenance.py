@@ -14,7 +14,7 @@ import transformers
 
 import mnemic
 
-__all__ = ["code_version", "commit", "hardware", "versions"]
+__all__ = ["adopt_code_version", "code_version", "commit", "hardware", "versions"]
 
 _RESULTS_COME_FROM = ("ops", "modules", "state", "context", "weights", "models", "tasks", "training")
 
@@ -29,9 +29,21 @@ def versions() -> dict[str, str]:
     }
 
 
-@cache
 def code_version() -> str:
     """Digest of the sources that a run's result depends on: it changes with an edit, and not with a commit of docs."""
+    return _adopted[-1] if _adopted else _digest_of_sources()
+
+
+def adopt_code_version(version: str) -> None:
+    """Take over what the process that started this one runs, for its sources may have been edited since."""
+    _adopted.append(version)
+
+
+_adopted: list[str] = []
+
+
+@cache
+def _digest_of_sources() -> str:
     package = Path(mnemic.__file__).parent
     digest = hashlib.sha256()
     for folder in _RESULTS_COME_FROM:

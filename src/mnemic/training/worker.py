@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from mnemic.errors import MnemicError
+from mnemic.training import provenance
 from mnemic.training.progress import Interrupted, Progress
 from mnemic.training.runs import RunSpec, run
 
@@ -26,7 +27,7 @@ __all__ = ["INTERRUPTED", "read_json", "work"]
 INTERRUPTED = 75  # exit code: a checkpoint is written, run it again
 
 
-def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | None) -> None:
+def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | None, code_version: str) -> None:
     """The life of a worker process; it ends with an exit code of 0, 1 or INTERRUPTED."""
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the grid decides
@@ -37,6 +38,7 @@ def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | Non
     if visible_device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_device
     torch.set_num_threads(threads)
+    provenance.adopt_code_version(code_version)
 
     def note(progress: Progress) -> None:
         _write_json(directory / "progress.json", asdict(progress))

@@ -1,0 +1,59 @@
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mnemic.tasks import parse_task
+from mnemic.training.objective import AskedLoss, scored_batch, training_batch
+
+
+class HeadOfItsOwn(torch.nn.Module):
+    """A model that offers no body and head to be called apart, as other libraries' models do not."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+    def forward(self, **arguments):
+        return self.inner(**arguments)
+
+
+def test_loss_is_the_cross_entropy_of_all_logits_where_asked(make_model, task):
+    model, examples = make_model(), task.sample("train", 8)
+    logits = model(input_ids=torch.from_numpy(examples.input_ids)).logits
+    wanted = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(examples.labels).flatten(), reduction="sum")
+    batch = training_batch(examples)
+    for objective in (AskedLoss(model), AskedLoss(HeadOfItsOwn(model))):
+        torch.testing.assert_close(objective(batch.input_ids, batch.asked, batch.targets), wanted)
+
+
+def test_gradients_are_those_of_all_logits(make_model, task):
+    one, other, examples = make_model(), make_model(), task.sample("train", 8)
+    batch = training_batch(examples)
+    AskedLoss(one)(batch.input_ids, batch.asked, batch.targets).backward()
+    logits = other(input_ids=torch.from_numpy(examples.input_ids)).logits
+    F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(examples.labels).flatten(), reduction="sum").backward()
+    for p, q in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_training_on_everything_asks_for_the_next_token_and_scoring_does_not():
+    everything = parse_task("mqar:pairs=2,length=16,vocab=32,train_on=all").sample("train", 5)
+    trained, scored = training_batch(everything), scored_batch(everything)
+    assert len(scored.asked) == int((everything.labels != -100).sum()) < len(trained.asked)
+    for index, target in zip(trained.asked.tolist(), trained.targets.tolist(), strict=True):
+        row, t = divmod(index, 16)
+        label = everything.labels[row, t]
+        assert target == (label if label != -100 else everything.input_ids[row, t + 1])
+
+
+def test_bf16_runs_the_body_in_bf16_and_the_loss_in_float32(make_model, task):
+    model = make_model()
+    seen = []
+    model.model.layers[0].register_forward_hook(lambda module, args, out: seen.append(args[0].dtype))
+    model.model.layers[0].feed_forward.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    batch = training_batch(task.sample("train", 4))
+    loss = AskedLoss(model, "bf16")(batch.input_ids, batch.asked, batch.targets)
+    exact = AskedLoss(model)(batch.input_ids, batch.asked, batch.targets)
+    assert torch.bfloat16 in seen
+    assert loss.dtype == torch.float32
+    np.testing.assert_allclose(loss.item(), exact.item(), rtol=0.05)
