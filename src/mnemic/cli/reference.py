@@ -5,6 +5,7 @@ A test holds the page equal to what this writes, so no verb or option appears, c
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import click
@@ -35,23 +36,22 @@ def page() -> str:
 
 
 def _section(verb: str, command: click.Command) -> Iterator[str]:
-    context = click.Context(command, info_name=f"mnemic {verb}")
+    context = click.Context(command, info_name=f"mnemic {verb}", **command.context_settings)
     yield f"## mnemic {verb}\n"
     yield f"{_paragraphs(command.help or VERBS[verb][1])}\n"
     yield f"```text\n{' '.join([f'mnemic {verb}', *command.collect_usage_pieces(context)])}\n```\n"
-    options = [record for parameter in command.params if (record := parameter.get_help_record(context))]
+    options = [o.get_help_record(context) for o in command.params if isinstance(o, click.Option)]
     if options:
         yield "| option | meaning |"
         yield "|---|---|"
-        for flags, meaning in options:
-            yield f"| `{flags}` | {_cell(meaning)} |"
+        yield from (f"| `{_cell(flags)}` | {_cell(meaning)} |" for flags, meaning in filter(None, options))
         yield ""
 
 
 def _paragraphs(text: str) -> str:
     """Help text without click's marks against rewrapping; what they protect becomes a block of code."""
     parts = []
-    for part in text.strip().split("\n\n"):
+    for part in inspect.cleandoc(text).split("\n\n"):
         kept = part.removeprefix("\b\n")
         parts.append(kept if kept == part else f"```text\n{kept}\n```")
     return "\n\n".join(parts)
