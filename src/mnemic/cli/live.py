@@ -125,6 +125,8 @@ class Display:
             f"budget: {training.steps} steps of {training.batch_size} rows{stop}; "
             + (choice if len(plan.lr_grid) > 1 else f"learning rate {rates}")
         )
+        row = plan.task.sample("valid", 1)
+        self._say("example: " + " ".join(plan.task.render(row)[0].text.split()), one_line=True)
         self._say("parameters: " + ", ".join(f"{memory} {row.parameters:,}" for memory, row in self.rows.items()))
 
     def _parameters(self, memory: str) -> int:
@@ -189,8 +191,11 @@ class Display:
         stopped = record.training.get("stopped_early_at")
         return f"{rows} {_score(record.metrics)}" + (f" after {stopped} steps" if stopped else "")
 
-    def _say(self, line: str, style: str = "") -> None:
-        self.console.print(Text(line, style=style), soft_wrap=True)
+    def _say(self, line: str, style: str = "", *, one_line: bool = False) -> None:
+        if one_line:
+            self.console.print(Text(line, style=style), no_wrap=True, overflow="ellipsis")
+        else:
+            self.console.print(Text(line, style=style), soft_wrap=True)
 
 
 def _what(spec: RunSpec) -> str:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:
     aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(data))
-    aside.replace(path)
+    with suppress(OSError):  # a full disk is for the checkpoint and the record to report
+        aside.write_text(json.dumps(data))
+        aside.replace(path)
 
 
 def _print_into(path: Path) -> None:
