@@ -146,6 +146,7 @@ def test_a_closed_gate_leaves_the_last_token_alone_and_all_gradients_finite(gate
     torch.testing.assert_close(o, (q * k).sum(-1, keepdim=True) * beta[..., None] * v)
     torch.testing.assert_close(final, k[:, :, -1, :, None] * (beta[..., None] * v)[:, :, -1, None])
     assert all(x.isfinite().all() for x in gradients)
+    assert not gradients[4].any()
 
 
 def test_what_follows_many_resets_keeps_its_precision_in_float32():
@@ -211,6 +212,14 @@ def test_the_operator_tells_the_compiler_the_truth():
     *tokens, state = (x.requires_grad_() for x in problem(8))
     torch.library.opcheck(torch.ops.mnemic.gated_delta_rule.default, (*tokens, state, 0.5, True, 4, True))
     torch.library.opcheck(torch.ops.mnemic.gated_delta_rule.default, (*tokens, None, 0.5, False, 4, True))
+    ragged = [x.transpose(1, 2).contiguous().transpose(1, 2) for x in problem(9)[:5]]
+    options = 0.5, True, 4
+    saved = torch.ops.mnemic.gated_delta_rule(*ragged, None, *options, True)
+    torch.library.opcheck(
+        torch.ops.mnemic.gated_delta_rule_backward.default,
+        (saved[0], None, *ragged, saved[0], *saved[2:], *options),
+        test_utils=("test_schema", "test_faketensor"),
+    )
 
 
 def test_shapes_that_disagree_are_named():

@@ -1,7 +1,9 @@
 """The gated delta rule: a decaying state that corrects what a key holds before it is read.
 
-S_t = alpha_t (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T,   o_t = scale S_t^T q_t   (Yang et al. 2024, arXiv 2412.06464, eq. 10;
-alpha = 1 is the delta rule of Schlag et al. 2021, arXiv 2102.11174). The token reads after its own write.
+S_t = alpha_t (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T,   o_t = scale S_t^T q_t
+
+(Yang et al. 2024, arXiv 2412.06464, eq. 10; alpha = 1 is the delta rule of Schlag et al. 2021, arXiv 2102.11174).
+The token reads after its own write.
 
 Legend: B batch, H heads, T time, K key width, V value width.
 """
@@ -55,17 +57,20 @@ def gated_delta_rule_naive(
 
 def gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None = None, state: Tensor | None = None,
-    *, scale: float | None = None, normalise: bool = False, chunk_size: int = 64,
+    *, scale: float | None = None, normalise: bool = False, chunk_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The same function, parallel inside chunks and recurrent between them, with a backward pass written by hand.
 
-    Any T is accepted, any strides, and any split of a sequence into calls that hand the state on. Gradients are of first order only;
-    asking for second-order ones raises. Under `torch.compile` it is one operator of the graph.
+    Any T is accepted, any strides, and any split of a sequence into calls that hand the state on. Gradients are of
+    first order; asking for the second raises. Under `torch.compile` it is one operator of the graph.
+    `chunk_size` changes speed, never results; None for 32 on a CPU, where small products cost little, and 64 elsewhere.
     Arguments, results and source as :func:`gated_delta_rule_naive`.
 
     Raises:
         ValueError: chunk_size < 1, or the shapes do not agree.
     """
+    if chunk_size is None:
+        chunk_size = 32 if q.device.type == "cpu" else 64
     _check(q, k, v, beta, log_decay, state, chunk_size)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if q.shape[2] <= 1:
@@ -92,13 +97,12 @@ def _forward(
 @torch.library.custom_op("mnemic::gated_delta_rule_backward", mutates_args=())
 def _backward(
     d_o: Tensor | None, d_final: Tensor | None, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor,
-    o: Tensor, final: Tensor, states: Tensor, errors: Tensor, solved: Tensor,
-    scale: float, normalise: bool, chunk_size: int,
+    o: Tensor, states: Tensor, errors: Tensor, solved: Tensor, scale: float, normalise: bool, chunk_size: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     with torch.autocast(q.device.type, enabled=False):
         d_o = torch.zeros_like(o) if d_o is None else d_o
         return chunks.backward(
-            d_o, d_final, q, k, v, beta, log_decay, o, final, states, errors, solved, scale, normalise, chunk_size
+            d_o, d_final, q, k, v, beta, log_decay, o, states, errors, solved, scale, normalise, chunk_size
         )
 
 
@@ -113,17 +117,20 @@ def _(
 
 
 @_backward.register_fake
-def _(d_o: Tensor | None, d_final: Tensor | None, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor,
-      o: Tensor, final: Tensor, *_: Any) -> tuple[Tensor, ...]:  # fmt: skip
-    dense = (x.new_empty(x.shape) for x in (beta, log_decay, final))
-    return *(torch.empty_like(x) for x in (q, k, v)), *dense
+def _(
+    d_o: Tensor | None, d_final: Tensor | None, q: Tensor, k: Tensor, v: Tensor, beta: Tensor, *_: Any
+) -> tuple[Tensor, ...]:  # fmt: skip
+    d_beta, d_log_decay = (beta.new_empty(beta.shape) for _ in range(2))
+    d_state = v.new_empty(*k.shape[:2], k.shape[-1], v.shape[-1])
+    return *(torch.empty_like(x) for x in (q, k, v)), d_beta, d_log_decay, d_state
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, state, scale, normalise, chunk_size, _ = inputs
-    ctx.save_for_backward(*tensors, *output)
+    o, _, *saved = output
+    ctx.save_for_backward(*tensors, o, *saved)
     ctx.options, ctx.had_state = (scale, normalise, chunk_size), state is not None
-    ctx.mark_non_differentiable(*output[2:])
+    ctx.mark_non_differentiable(*saved)
     ctx.set_materialize_grads(False)  # zeros as large as the saved states would be made otherwise
 
 
@@ -136,7 +143,7 @@ def _differentiate(ctx: Any, d_o: Tensor | None, d_final: Tensor | None, *_: Non
 
 def _refuse(ctx: Any, *_: Tensor | None) -> None:
     raise NotImplementedError(
-        "gated_delta_rule has no second-order gradients; use gated_delta_rule_naive, which autograd can differentiate twice"
+        "gated_delta_rule has no second-order gradients; gated_delta_rule_naive has, autograd differentiates it twice"
     )
 
 
@@ -155,6 +162,6 @@ def _check(
         named = {"q": q, "k": k, "v": v, "beta": beta, "log_decay": log_decay, "state": state}
         got = ", ".join(f"{name} {tuple(x.shape)}" for name, x in named.items() if x is not None)
         raise ValueError(
-            "shapes do not agree: want q, k [B, H, T, K], v [B, H, T, V], beta, log_decay [B, H, T], state [B, H, K, V]; "
-            f"got {got}"
+            "shapes do not agree: want q, k [B, H, T, K], v [B, H, T, V], beta, log_decay [B, H, T], "
+            f"state [B, H, K, V]; got {got}"
         )

@@ -1,4 +1,7 @@
-"""Gated DeltaNet: a decaying state that erases what a key held before it writes (Yang et al. 2024, arXiv 2412.06464)."""
+"""Gated DeltaNet: a decaying state that erases what a key held before it writes (Yang et al. 2024, arXiv 2412.06464).
+
+allow_neg_eigval follows Grazzi et al. 2024 (arXiv 2411.12537).
+"""
 
 from typing import ClassVar
 
@@ -27,16 +30,22 @@ class GatedDeltaNetConfig(MixerConfig):
     )
     expand_v: float = Field(2.0, gt=0, description="channels of a value over those of a key")
     conv_size: int = Field(4, ge=0, description="taps of the short convolution on q, k and v; 0: none")
-    allow_neg_eigval: bool = Field(False, description="beta in (0, 2): a write may overshoot, which tracks state better")
+    allow_neg_eigval: bool = Field(
+        False, description="beta in (0, 2): a write may overshoot, which tracks state better"
+    )
     dt_min: float = Field(1e-3, gt=0, description="smallest step of the decay at the start of training")
     dt_max: float = Field(1e-1, gt=0, description="largest step of the decay at the start of training")
     norm_eps: float = Field(1e-5, gt=0, description="epsilon of the output norm")
-    chunk_size: int = Field(64, ge=1, description="tokens of a chunk; changes speed, never results")
+    chunk_size: int | None = Field(
+        None, ge=1, description="tokens of a chunk; changes speed, never results; None: 32 on a CPU, 64 elsewhere"
+    )
 
     @model_validator(mode="after")
     def _values_are_whole(self) -> "GatedDeltaNetConfig":
         if not float(self.expand_v * self.key_width).is_integer():
-            raise ValueError(f"expand_v {self.expand_v} times a head width of {self.key_width} is no whole number of channels")
+            raise ValueError(
+                f"expand_v {self.expand_v} times a head width of {self.key_width} is no whole number of channels"
+            )
         return self
 
     @property
@@ -61,12 +70,12 @@ class GatedDeltaNetMemory(LayerMemory):
 
 
 class GatedDeltaNet(Mixer):
-    """S_t = alpha_t (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T,  o_t = S_t^T q_t / sqrt(K)  (eq. 10 of the paper).
+    """S_t = alpha_t (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T,  o_t = S_t^T q_t / sqrt(K)  (eq. 10).
 
-    alpha_t = exp(-exp(A_log) softplus(a_t + dt_bias)) and beta_t = sigmoid(b_t) are one number per head and token; queries
-    and keys have length 1, outputs are normed per head and gated.
+    alpha_t = exp(-exp(A_log) softplus(a_t + dt_bias)) and beta_t = sigmoid(b_t) are one number per head and token;
+    queries and keys have length 1; outputs are normed per head and gated.
 
-    Legend: B batch, T time, H heads, K key width, V value width, J taps, C = H (2 K + V) channels of the convolution.
+    Legend: B batch, T time, H heads, K key width, V value width, J taps, C = H (2 K + V) convolved channels.
     Memory: 4 H K V bytes and the convolution's last J-1 inputs per sequence.
     """
 
@@ -115,7 +124,14 @@ class GatedDeltaNet(Mixer):
         q, k, v = (self._heads_first(z) for z in mixed.split([self.keys, self.keys, self.values], dim=-1))
         beta, log_decay = self._gates(b, a, real)
         o, state = gated_delta_rule(
-            q, k, v, beta, log_decay, memory.state if memory else None, normalise=True, chunk_size=self.config.chunk_size
+            q,
+            k,
+            v,
+            beta,
+            log_decay,
+            memory.state if memory else None,
+            normalise=True,
+            chunk_size=self.config.chunk_size,
         )
         if memory is not None:
             memory.state, memory.conv, memory.seen = state, conv, memory.seen + x.shape[1]
