@@ -6,9 +6,9 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mnemic.errors import MissingExtra
@@ -78,12 +78,14 @@ class Chart:
         svg: the drawing; its description says the numbers for those who cannot see it.
         labels: whose marks it holds, for the legend; empty where the drawing names them itself.
         note: how to read it, in a sentence.
+        look: the styles of labels that the page's tables do not have.
     """
 
     title: str
     svg: Html
     labels: tuple[str, ...] = ()
     note: str = ""
+    look: Mapping[str, Style] = field(default_factory=dict)
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:

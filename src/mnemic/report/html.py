@@ -111,7 +111,8 @@ def claims_section(
 
 def chart_card(chart: Chart, look: dict[str, Style]) -> Html:
     """A chart with its title, legend and reading aid."""
-    legend = [tag("li", swatch(look[label]), label) for label in chart.labels if label in look]
+    known = {**look, **chart.look}
+    legend = [tag("li", swatch(known[label]), label) for label in chart.labels if label in known]
     return tag(
         "figure",
         tag("figcaption", tag("h3", chart.title)),

@@ -1,0 +1,96 @@
+"""`mnemic reproduce`: run a study and say which of a paper's claims hold."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mnemic.catalogue import find_study, resolve
+from mnemic.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnemic.studies.base import Scale, StudyResult
+
+__all__ = ["command"]
+
+INTERRUPTED = 130
+
+
+@click.command("reproduce", context_settings={"show_default": True})
+@click.argument("name")
+@click.option("--scale", type=click.Choice(["laptop", "gpu"]), default="laptop", help="laptop: two CPU cores.")
+@click.option("--seed", type=click.IntRange(0), default=1, help="Of the judged runs.")
+@click.option("--strict", is_flag=True, help="Exit with 1 when a claim does not hold.")
+@click.option("--search", is_flag=True, help="Choose the learning rates anew first; takes three times as long.")
+@click.option("--jobs", type=click.IntRange(1), show_default="one per core or accelerator", help="Runs side by side.")
+@click.option(
+    "--output", "--out", type=click.Path(path_type=Path), show_default="runs/NAME-SCALE-SEED", help="Results folder."
+)
+@click.option("--resume", is_flag=True, help="Keep the finished runs of the folder and go on with the others.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else.")
+def command(
+    name: str,
+    scale: Scale,
+    seed: int,
+    strict: bool,
+    search: bool,
+    jobs: int | None,
+    output: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Test the claims of a paper: what it published, what is measured here, and whether the claim holds.
+
+    \b
+    mnemic reproduce zoology
+    mnemic reproduce zoology --seed 2 --strict --json
+    """
+    study = resolve(find_study(name).target)
+    from mnemic.cli.study_display import StudyDisplay
+    from mnemic.training.runs import results_path
+
+    directory = output or Path("runs") / f"{name}-{scale}-{seed}"
+    _refuse_what_is_there(results_path(directory), resume)
+    try:
+        with StudyDisplay() as display:
+            result: StudyResult = study(scale, seed, directory, display, jobs=jobs, search=search)
+    except KeyboardInterrupt:
+        again = shlex.join([*(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
+        click.echo(f"interrupted; what was finished is kept. Go on with:\n  mnemic {again}", err=True)
+        click.get_current_context().exit(INTERRUPTED)
+    _show(name, scale, seed, result, directory, as_json)
+    if strict and not result.holds:
+        click.get_current_context().exit(1)
+
+
+def _refuse_what_is_there(path: Path, resume: bool) -> None:
+    from mnemic.report.records import read_records
+
+    there = read_records(path)
+    if there and not resume:
+        raise UsageError(
+            f"{path} already holds {len(there)} runs; add --resume to keep the finished ones and run what is missing, "
+            f"or name another folder with --output"
+        )
+
+
+def _show(name: str, scale: Scale, seed: int, result: StudyResult, directory: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from mnemic.report.claims import claims_json, claims_table
+    from mnemic.report.html import write_report
+
+    path = directory / "report.html"
+    title = f"mnemic: {name}, {scale} scale, seed {seed}"
+    write_report(result.records, path, title, claims=result.claims, figures=result.figures)
+    if as_json:
+        click.echo(claims_json(name, scale, seed, result.claims))
+    else:
+        Console(highlight=False).print(claims_table(result.claims))
+    held = sum(claim.holds for claim in result.claims)
+    messages = Console(stderr=True, highlight=False)
+    messages.print(f"{held} of {len(result.claims)} claims hold; report: {path}", soft_wrap=True)
