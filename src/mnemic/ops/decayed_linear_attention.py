@@ -62,84 +62,134 @@ def decayed_linear_attention(
     heads = (k.shape[1], -1)
     v, memory = v.unflatten(1, heads), memory.unflatten(1, heads)
     log_decay = log_decay.clamp(min=LOWEST_LOG_DECAY).unflatten(1, heads)
-    o, memory = _Chunked.apply(q, k, v, log_decay, memory, chunk_size)  # type: ignore[no-untyped-call]
-    return o.flatten(1, 2), memory.flatten(1, 2)
+    keep = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, log_decay, memory))
+    o, memory, _ = _forward(q, k, v, log_decay, memory, chunk_size, keep)
+    return o.permute(0, 2, 3, 1, 4).flatten(1, 2), memory.flatten(1, 2)
 
 
-class _Chunked(torch.autograd.Function):
-    """Chunk by chunk, forward and back, in scratch that stays in cache.
+@torch.library.custom_op("mnemic::decayed_linear_attention", mutates_args=())
+def _forward(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor, chunk_size: int, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Chunk by chunk, in scratch that stays in cache.
+
+    Args:
+        q, k: [B, G, T, K]. v: [B, G, R, T, V]. log_decay: [B, G, R, T]. state: [B, G, R, K, V].
+        keep: whether the incoming state of every chunk is wanted, for the backward pass.
+
+    Returns:
+        o: [B, T, G, R, V], so that the heads of a group stand side by side and share one matrix product, the final
+        state [B, G, R, K, V], and the chunks' incoming states [c, B, G, K, R, V], c = 0 unless kept.
+    """
+    batch, groups, per_group, time, values = v.shape
+    passes = _Passes(v, chunk_size)
+    o = v.new_empty(batch, time, groups, per_group, values)
+    memory = state.transpose(2, 3).clone(memory_format=torch.contiguous_format)  # [B, G, K, R, V]
+    states = memory.new_empty(len(passes.chunks) if keep else 0, *memory.shape)
+    for index, chunk in enumerate(passes.chunks):
+        if keep:
+            states[index] = memory
+        for rows in passes.rows:
+            q_, k_, v_, g = (x[rows, ..., chunk, :].to(memory.dtype) for x in (q, k, v, log_decay[..., None]))
+            since, left = _decays(g[..., 0])
+            held = memory[rows]
+            inside = _pairwise(since).mul_((q_ @ k_.mT).tril_()[:, :, None]) @ v_
+            outside = (q_ @ held.flatten(-2)).unflatten(-1, held.shape[-2:])
+            outside *= _time_major(left[..., None])
+            o[rows, chunk] = (inside + _time_major(outside)).permute(0, 3, 1, 2, 4)
+            until = _time_major((since[..., -1:] - since).exp()[..., None])
+            written = k_.mT @ (_time_major(v_) * until).flatten(-2)
+            held *= left[..., -1][:, :, None, :, None]
+            held += written.unflatten(-1, held.shape[-2:])
+    return o, memory.transpose(2, 3).contiguous(), states
+
+
+@torch.library.custom_op("mnemic::decayed_linear_attention_backward", mutates_args=())
+def _backward(
+    do: Tensor, dstate: Tensor | None, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, o: Tensor, state: Tensor,
+    states: Tensor, chunk_size: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of q, k, v, log_decay and the state, chunk by chunk from the end; shapes as :func:`_forward`.
 
     The gradient of the log decay needs no [C, C] product: every term of o_t holds exp(+c_t), every term of dv_s holds
     exp(-c_s) and every term of the last state holds exp(+c_C), where c is the cumulative log decay of the chunk; so
     dc_t = do_t . o_t - v_t . dv_t, plus <dS, S> at the end of the chunk.
-
-    Here q, k are [B, G, T, K], v and o [B, G, R, T, V], log_decay [B, G, R, T], the state [B, G, R, K, V].
     """
+    passes = _Passes(v, chunk_size)
+    dq, dk, dv, dg = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v, log_decay))
+    following = _time_major(state)  # [B, G, K, R, V]
+    dmemory = torch.zeros_like(following) if dstate is None else _time_major(dstate).clone()
+    do, o = (x.permute(0, 2, 3, 1, 4) for x in (do, o))
+    for index in reversed(range(len(passes.chunks))):
+        chunk, before = passes.chunks[index], states[index]
+        for rows in passes.rows:
+            q_, k_, v_, g, do_, o_ = (
+                x[rows, ..., chunk, :].to(states.dtype) for x in (q, k, v, log_decay[..., None], do, o)
+            )
+            since, left = _decays(g[..., 0])
+            held, dheld = before[rows], dmemory[rows]
+            until = (since[..., -1:] - since).exp()[..., None]
+            decay = _pairwise(since)
+            from_end = (k_ @ dheld.flatten(-2)).unflatten(-1, held.shape[-2:])
+            from_end *= _time_major(until)
+            scores = (q_ @ k_.mT).tril_()
+            dv_ = (scores[:, :, None] * decay).mT @ do_ + _time_major(from_end)
+            dv[rows, ..., chunk, :] = dv_
+            dcumulated = (do_ * o_).sum(-1) - (v_ * dv_).sum(-1)
+            dcumulated[..., -1] += (dheld * following[rows]).sum((2, 4))
+            dg[rows, ..., chunk] = dcumulated.flip(-1).cumsum(-1).flip(-1)
+            dscores = (do_ @ v_.mT).mul_(decay).sum(2).tril_()
+            do_in = (_time_major(do_) * _time_major(left[..., None])).flatten(-2)
+            v_out = (_time_major(v_) * _time_major(until)).flatten(-2)
+            dq[rows, :, chunk] = dscores @ k_ + do_in @ held.flatten(-2).mT
+            dk[rows, :, chunk] = dscores.mT @ q_ + v_out @ dheld.flatten(-2).mT
+            dheld *= left[..., -1][:, :, None, :, None]
+            dheld += (q_.mT @ do_in).unflatten(-1, held.shape[-2:])
+        following = before
+    return dq, dk, dv, dg, _time_major(dmemory).contiguous()
 
-    @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor, chunk_size: int
-    ) -> tuple[Tensor, Tensor]:
-        batch, groups, per_group, time, values = v.shape
-        passes = _Passes(v, chunk_size)
-        # time-major, so that the heads of a group stand side by side and share one matrix product
-        o = v.new_empty(batch, time, groups, per_group, values).permute(0, 2, 3, 1, 4)
-        memory = state.transpose(2, 3).clone(memory_format=torch.contiguous_format)  # [B, G, K, R, V]
-        keeps_states = any(ctx.needs_input_grad)
-        states = []
-        for chunk in passes.chunks:
-            if keeps_states:
-                states.append(memory.clone())
-            for rows in passes.rows:
-                q_, k_, v_, g = (x[rows, ..., chunk, :].to(memory.dtype) for x in (q, k, v, log_decay[..., None]))
-                since, left = _decays(g[..., 0])
-                held = memory[rows]
-                inside = _scores(q_, k_, since) @ v_
-                outside = (q_ @ held.flatten(-2)).unflatten(-1, held.shape[-2:])
-                outside *= _time_major(left[..., None])
-                o[rows, ..., chunk, :] = inside + outside.transpose(2, 3)
-                until = _time_major((since[..., -1:] - since).exp()[..., None])
-                written = k_.mT @ (_time_major(v_) * until).flatten(-2)
-                held *= left[..., -1][:, :, None, :, None]
-                held += written.unflatten(-1, held.shape[-2:])
-        ctx.save_for_backward(q, k, v, log_decay, o, memory, *states)
-        ctx.passes = passes
-        return o, memory.transpose(2, 3)
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, do: Tensor, dstate: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, log_decay, o, memory, *states = ctx.saved_tensors
-        passes: _Passes = ctx.passes
-        dq, dk, dv, dg = (torch.empty_like(x) for x in (q, k, v, log_decay))
-        dmemory = dstate.transpose(2, 3).clone(memory_format=torch.contiguous_format)  # [B, G, K, R, V]
-        following = memory
-        for chunk, before in zip(reversed(passes.chunks), reversed(states), strict=True):
-            for rows in passes.rows:
-                q_, k_, v_, g, do_, o_ = (
-                    x[rows, ..., chunk, :].to(memory.dtype) for x in (q, k, v, log_decay[..., None], do, o)
-                )
-                since, left = _decays(g[..., 0])
-                held, dheld = before[rows], dmemory[rows]
-                until = (since[..., -1:] - since).exp()[..., None]
-                decay = _pairwise(since)
-                from_end = (k_ @ dheld.flatten(-2)).unflatten(-1, held.shape[-2:])
-                from_end *= _time_major(until)
-                scores = (q_ @ k_.mT).tril_()
-                dv_ = (scores[:, :, None] * decay).mT @ do_ + from_end.transpose(2, 3)
-                dv[rows, ..., chunk, :] = dv_
-                dcumulated = (do_ * o_).sum(-1) - (v_ * dv_).sum(-1)
-                dcumulated[..., -1] += (dheld * following[rows]).sum((2, 4))
-                dg[rows, ..., chunk] = dcumulated.flip(-1).cumsum(-1).flip(-1)
-                dscores = (do_ @ v_.mT).mul_(decay).sum(2).tril_()
-                do_in = (_time_major(do_) * _time_major(left[..., None])).flatten(-2)
-                v_out = (_time_major(v_) * _time_major(until)).flatten(-2)
-                dq[rows, :, chunk] = dscores @ k_ + do_in @ held.flatten(-2).mT
-                dk[rows, :, chunk] = dscores.mT @ q_ + v_out @ dheld.flatten(-2).mT
-                dheld *= left[..., -1][:, :, None, :, None]
-                dheld += (q_.mT @ do_in).unflatten(-1, held.shape[-2:])
-            following = before
-        return dq, dk, dv, dg, dmemory.transpose(2, 3), None
+@_forward.register_fake
+def _(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor, chunk_size: int, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    batch, groups, per_group, time, values = v.shape
+    chunks = -(-time // min(chunk_size, time)) if keep else 0
+    final = state.new_empty(state.shape)
+    states = state.new_empty(chunks, batch, groups, q.shape[-1], per_group, values)
+    return v.new_empty(batch, time, groups, per_group, values), final, states
+
+
+@_backward.register_fake
+def _(
+    do: Tensor, dstate: Tensor | None, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, o: Tensor, state: Tensor,
+    states: Tensor, chunk_size: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    dq, dk, dv, dg, dstate = (x.new_empty(x.shape) for x in (q, k, v, log_decay, state))
+    return dq, dk, dv, dg, dstate
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    q, k, v, log_decay, _, ctx.chunk_size, _ = inputs
+    ctx.save_for_backward(q, k, v, log_decay, *output)
+    ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(ctx: Any, do: Tensor | None, dstate: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    q, k, v, log_decay, o, state, states = ctx.saved_tensors
+    do = torch.zeros_like(o) if do is None else do
+    return *_backward(do, dstate, q, k, v, log_decay, o, state, states, ctx.chunk_size), None, None
+
+
+def _refuse(ctx: Any, *_: Tensor | None) -> None:
+    raise NotImplementedError(
+        "decayed_linear_attention has no second-order gradients; decayed_linear_attention_naive has"
+    )
+
+
+_forward.register_autograd(_differentiate, setup_context=_remember)
+_backward.register_autograd(_refuse)
 
 
 class _Passes:
@@ -165,13 +215,8 @@ def _pairwise(since: Tensor) -> Tensor:
     return (since[..., :, None] - since[..., None, :]).clamp_(max=0).exp_()
 
 
-def _scores(q: Tensor, k: Tensor, since: Tensor) -> Tensor:
-    """[B, G, R, C, C]: decayed scores, zero above the diagonal; they are masked once per group, not per head."""
-    return _pairwise(since).mul_((q @ k.mT).tril_()[:, :, None])
-
-
 def _time_major(x: Tensor) -> Tensor:
-    """[B, G, R, C, V] -> [B, G, C, R, V]: the heads of a group side by side."""
+    """[B, G, R, C, V] -> [B, G, C, R, V], the heads of a group side by side, and back."""
     return x.transpose(2, 3)
 
 
