@@ -68,7 +68,7 @@ def test_record_holds_all_that_a_report_needs(tmp_path):
     for name in ("parameters", "train_seconds", "tokens_per_second", "decode_tokens_per_second", "peak_memory_bytes"):
         assert cost[name] > 0, name
     assert line["shell"] == {
-        "width": 16, "depth": 1, "feed_forward": 48, "conv_size": 4, "init": "small", "tied": True,
+        "width": 16, "depth": 1, "feed_forward": 64, "conv_size": 4, "init": "small", "tied": True,
     }  # fmt: skip
     assert line["layers"][0]["mixer"] == "attention"
     assert line["layers"][0]["conv_size"] == 4

@@ -52,7 +52,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--width", type=click.IntRange(1), default=64, help="Size of the residual stream.")
 @click.option("--depth", type=click.IntRange(1), default=2, help="Layers.")
 @click.option(
-    "--feed-forward", type=click.IntRange(0), show_default="8/3 of the width", help="Its inner size; 0: none."
+    "--feed-forward", type=click.IntRange(0), show_default="4 times the width", help="Its inner size; 0: none."
 )
 @click.option("--conv", type=click.IntRange(0), default=4, help="Taps of each memory's short convolution; 0: none.")
 @click.option("--init", type=click.Choice(["auto", "small", "normal"]), default="auto", help="Initial weights.")
