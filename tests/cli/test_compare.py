@@ -155,7 +155,7 @@ def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(tmp_path):
 
 def test_a_terminal_gets_a_live_table(tmp_path):
     ours, theirs = pty.openpty()
-    process = start(tmp_path / "out", "--budget", "60", stderr=theirs, stdout=subprocess.PIPE)
+    process = start(tmp_path / "out", "--budget", "20", stderr=theirs, stdout=subprocess.PIPE)
     os.close(theirs)
     seen = b""
     while True:
@@ -168,6 +168,6 @@ def test_a_terminal_gets_a_live_table(tmp_path):
         seen += piece
     assert process.wait() == 0, seen.decode()
     assert b"runs done" in seen
-    assert b"/60" in seen
+    assert b"/20" in seen
     assert b"attention" in seen
     assert "mamba2" in process.stdout.read()

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from mnemic.report.records import read_records
 from mnemic.tasks import parse_task
 from mnemic.training.config import TrainConfig
-from mnemic.training.grid import _context
+from mnemic.training.processes import context
 from mnemic.training.runs import RunSpec, run
 from mnemic.training.shell import Shell
 
@@ -44,7 +44,7 @@ def run_and_die(memory: str, task: str, folder: str, at_call: int) -> None:
 
 
 def in_a_process(*arguments) -> int:
-    process = _context().Process(target=run_and_die, args=arguments)
+    process = context().Process(target=run_and_die, args=arguments)
     process.start()
     process.join()
     return process.exitcode

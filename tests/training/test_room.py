@@ -13,10 +13,10 @@ from mnemic.errors import MnemicError
 from mnemic.tasks import parse_task
 from mnemic.training import room
 from mnemic.training.config import TrainConfig
-from mnemic.training.grid import _context
 from mnemic.training.loop import train
 from mnemic.training.meter import PeakMemory
 from mnemic.training.objective import AskedLoss, training_batch
+from mnemic.training.processes import context
 from mnemic.training.runs import RunSpec
 from mnemic.training.shell import Shell
 
@@ -75,7 +75,7 @@ def _train_with_little_memory(path: str) -> None:
 
 
 def test_out_of_memory_in_a_step_says_which_batch_would_fit(tmp_path):
-    process = _context().Process(target=_train_with_little_memory, args=(str(tmp_path / "said"),))
+    process = context().Process(target=_train_with_little_memory, args=(str(tmp_path / "said"),))
     process.start()
     process.join()
     said = (tmp_path / "said").read_text()

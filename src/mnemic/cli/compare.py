@@ -84,6 +84,9 @@ def command(
 
     TASK and MEMORY are names with options (see `mnemic list`); a+b are layers that take turns.
     """
+    from mnemic.training.processes import get_ready
+
+    get_ready()
     from mnemic.cli.live import Display, JsonLines
     from mnemic.training.comparison import compare
     from mnemic.training.runs import results_path

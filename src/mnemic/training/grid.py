@@ -1,16 +1,13 @@
 """Runs side by side in local processes: those that finish are kept, one that dies takes no other with it."""
 
 import fcntl
-import multiprocessing
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +17,7 @@ import torch
 from mnemic.errors import MnemicError, UsageError
 from mnemic.report.records import Record, append_record, read_records
 from mnemic.training import provenance, room
+from mnemic.training.processes import context
 from mnemic.training.runs import RunSpec, failed_record, is_current, now, results_path
 from mnemic.training.worker import read_json, work
 
@@ -94,7 +92,7 @@ class _Grid:
         self.directory, self.jobs = directory, jobs
         self.tell: OnEvent = on_event or (lambda event: None)
         self.follow_up = follow_up
-        self.context = _context()
+        self.context = context()
         self.threads = max(1, provenance.usable_cores() // jobs)
         self.queue: deque[RunSpec] = deque()
         self.running: dict[int, _Running] = {}  # by slot
@@ -221,15 +219,6 @@ def _why(running: _Running) -> str:
         return said
     ended = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
     return f"the run ended {ended} at step {step}; see {running.folder}/log.txt"
-
-
-def _context() -> BaseContext:
-    """Each run gets a clean process; a fork server, where there is one, imports torch once for all of them."""
-    if "forkserver" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mnemic.training.worker"])
-    return context
 
 
 def _device_of(slot: int) -> str | None:
