@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -46,13 +47,18 @@ class Arm:
 
 
 def take_turns(calls: Mapping[str, Callable[[], Any]], seconds: float = 6.0, least: int = 5) -> dict[str, float]:
-    """Median seconds of each call, the calls taking turns for about that long after one warm-up each."""
+    """Median seconds of each call, the calls taking turns for about that long after one warm-up each.
+
+    Every round has its own order: a call pays for the caches that the one before it left cold.
+    """
     for call in calls.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}
+    order, orders = list(calls.items()), random.Random(0)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(next(iter(times.values()))) < least:
-        for name, call in calls.items():
+        orders.shuffle(order)
+        for name, call in order:
             start = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - start)
