@@ -144,6 +144,7 @@ def _refuse_what_is_there(path: Path, plan: Comparison, resume: bool) -> None:
 
 def _write_reports(directory: Path, plan: Comparison, as_json: bool) -> None:
     from rich.console import Console
+    from rich.markup import escape
 
     from mnemic.report.findings import warnings_about
     from mnemic.report.html import write_report
@@ -161,7 +162,7 @@ def _write_reports(directory: Path, plan: Comparison, as_json: bool) -> None:
     if not as_json:
         Console(highlight=False).print(results_table(of_task))
     for warning in warnings_about(of_task):
-        messages.print(f"[yellow]note:[/] {warning}")
+        messages.print(f"[yellow]note:[/] {escape(warning)}")
     messages.print(f"report: {path}", soft_wrap=True)
 
 

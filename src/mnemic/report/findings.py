@@ -90,7 +90,7 @@ def _few_seeds(groups: Sequence[Group]) -> list[str]:
         ]
     if len(groups) > 1 and seeds == {1}:
         return [
-            "One seed: the intervals cover the test examples, not the luck of training; --seeds 3 or more shows both."
+            "One seed: the intervals cover the test examples, not the luck of training; --seeds 0,1,2 shows both."
         ]
     return []
 
