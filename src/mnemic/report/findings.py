@@ -89,9 +89,7 @@ def _few_seeds(groups: Sequence[Group]) -> list[str]:
             "Two seeds say little about the luck of training, so the intervals are wide; three or more narrow them."
         ]
     if len(groups) > 1 and seeds == {1}:
-        return [
-            "One seed: the intervals cover the test examples, not the luck of training; --seeds 0,1,2 shows both."
-        ]
+        return ["One seed: the intervals cover the test examples, not the luck of training; --seeds 0,1,2 shows both."]
     return []
 
 
