@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache, LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaRotaryEmbedding
 
-from harness import BATCH, WIDTH, Arm, main
+from harness import WIDTH, Arm, decoding, main, training
 from mnemic.context.attention import Attention, AttentionConfig
 from mnemic.context.sliding_window import SlidingWindow, SlidingWindowConfig
 from mnemic.modules.memory import Step
@@ -17,20 +17,8 @@ from mnemic.modules.mixer import Mixer
 HEADS, KV_HEADS = 4, 2
 
 
-def training(layer: Callable[[torch.Tensor], torch.Tensor], length: int) -> Callable[[], None]:
-    x = torch.randn(BATCH, length, WIDTH, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    return lambda: layer(x).sum().backward()
-
-
 def arm(layer: Mixer) -> Arm:
-    def decode(context: int) -> Callable[[], Any]:
-        memory = layer.new_memory(1, device=torch.device("cpu"), dtype=torch.float32)
-        with torch.no_grad():
-            layer(torch.randn(1, context, WIDTH), Step(memory=memory))
-        x = torch.randn(1, 1, WIDTH)
-        return torch.no_grad()(lambda: layer(x, Step(memory=memory)))
-
-    return Arm(partial(training, lambda x: layer(x, Step())), decode, ours=True)
+    return Arm(partial(training, lambda x: layer(x, Step())), decoding(layer), ours=True)
 
 
 def ours() -> Arm:

@@ -14,8 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, Qwen3NextConfig
 from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextGatedDeltaNet, torch_chunk_gated_delta_rule
 
-from harness import BATCH, WIDTH, Arm, main
-from mnemic.modules.memory import Step
+from harness import BATCH, WIDTH, Arm, decoding, main
 from mnemic.ops.gated_delta_rule import gated_delta_rule
 from mnemic.state.gated_deltanet import GatedDeltaNet, GatedDeltaNetConfig
 
@@ -41,14 +40,7 @@ def ours() -> Arm:
         q, k, v, g, beta = (x.transpose(1, 2) for x in (q, k, v, g, beta))
         return gated_delta_rule(q, k, v, beta, g, normalise=True)[0].transpose(1, 2)
 
-    def decode(context: int) -> Callable[[], Any]:
-        memory = layer.new_memory(1, device=torch.device("cpu"), dtype=torch.float32)
-        with torch.no_grad():
-            layer(torch.randn(1, context, WIDTH), Step(memory=memory))
-        x = torch.randn(1, 1, WIDTH)
-        return torch.no_grad()(lambda: layer(x, Step(memory=memory)))
-
-    return Arm(partial(training, core), decode, ours=True)
+    return Arm(partial(training, core), decoding(layer), ours=True)
 
 
 def peer() -> Arm:

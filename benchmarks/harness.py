@@ -23,6 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 import torch  # noqa: E402  # after the number of threads is set
 
+from mnemic.modules.memory import Step  # noqa: E402
+from mnemic.modules.mixer import Mixer  # noqa: E402
 from mnemic.training.meter import PeakMemory  # noqa: E402
 
 BATCH, WIDTH = 4, 256
@@ -63,6 +65,25 @@ def take_turns(calls: Mapping[str, Callable[[], Any]], seconds: float = 6.0, lea
             call()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def decoding(layer: Mixer) -> Callable[[int], Callable[[], Any]]:
+    """What `Arm.decode` wants, for one of our mixers."""
+
+    def decode(context: int) -> Callable[[], Any]:
+        memory = layer.new_memory(1, device=torch.device("cpu"), dtype=torch.float32)
+        with torch.no_grad():
+            layer(torch.randn(1, context, WIDTH), Step(memory=memory))
+        x = torch.randn(1, 1, WIDTH)
+        return torch.no_grad()(lambda: layer(x, Step(memory=memory)))
+
+    return decode
+
+
+def training(layer: Callable[[torch.Tensor], torch.Tensor], length: int) -> Callable[[], None]:
+    """What `Arm.train` wants, for a layer from [BATCH, length, WIDTH] to the same."""
+    x = torch.randn(BATCH, length, WIDTH, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    return lambda: layer(x).sum().backward()
 
 
 def main(name: str, arms: Mapping[str, Callable[[], Arm]]) -> None:

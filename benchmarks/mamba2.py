@@ -9,28 +9,16 @@ from transformers import DynamicCache
 from transformers import Mamba2Config as PeerConfig
 from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 
-from harness import BATCH, WIDTH, Arm, main
+from harness import WIDTH, Arm, decoding, main, training
 from mnemic.modules.memory import Step
 from mnemic.state.mamba2 import Mamba2, Mamba2Config
-
-
-def training(layer: Callable[[torch.Tensor], torch.Tensor], length: int) -> Callable[[], None]:
-    x = torch.randn(BATCH, length, WIDTH, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    return lambda: layer(x).sum().backward()
 
 
 def ours() -> Arm:
     torch.manual_seed(0)
     layer = Mamba2(Mamba2Config(width=WIDTH), 0)
 
-    def decode(context: int) -> Callable[[], Any]:
-        memory = layer.new_memory(1, device=torch.device("cpu"), dtype=torch.float32)
-        with torch.no_grad():
-            layer(torch.randn(1, context, WIDTH), Step(memory=memory))
-        x = torch.randn(1, 1, WIDTH)
-        return torch.no_grad()(lambda: layer(x, Step(memory=memory)))
-
-    return Arm(partial(training, lambda x: layer(x, Step())), decode, ours=True)
+    return Arm(partial(training, lambda x: layer(x, Step())), decoding(layer), ours=True)
 
 
 def peer(chunk_size: int) -> Arm:
