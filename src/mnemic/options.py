@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from mnemic.errors import UsageError, nearest
 
-__all__ = ["validated"]
+__all__ = ["explain", "format_option", "validated"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -16,25 +16,38 @@ def validated(what: str, model: type[M], options: Mapping[str, Any]) -> M:
     """Build `model` from `options`.
 
     Args:
-        what: whose options these are, for the message, such as "task 'mqar'".
+        what: whose options these are, for the message, such as "memory 'mamba2'".
 
     Raises:
         UsageError: an unknown option, with the nearest right ones, or a value that is refused, with the reason.
     """
     try:
         return model.model_validate(dict(options))
-    except ValidationError as refused:
-        raise UsageError("; ".join(_said(what, model, error) for error in refused.errors())) from None
+    except ValidationError as wrong:
+        raise UsageError(explain(what, model, wrong)) from None
 
 
-def _said(what: str, model: type[BaseModel], error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"])
+def explain(what: str, model: type[BaseModel], wrong: ValidationError) -> str:
+    """The first option that pydantic complains of, in the words of the command line."""
+    error, *others = wrong.errors()
+    option = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        known = [name for name in model.model_fields if name != "width"]
-        return f"{what} has no option '{path}'{nearest(path, known)}"
+        return f"{what}: unknown option '{option}'{nearest(option, model.model_fields)}"
     if error["type"] == "missing":
-        return f"{what} needs the option '{path}'"
-    reason = str(error["msg"]).removeprefix("Value error, ")
-    if not path:
-        return f"{what}: {reason}"
-    return f"{what}: option '{path}' is {error['input']!r}: {reason}"
+        return f"{what}: option '{option}' is missing"
+    if error["type"] == "value_error":
+        reason = str(error["ctx"]["error"])
+    else:
+        same = [error, *(other for other in others if other["loc"][:1] == error["loc"][:1])]
+        reason = ", or ".join(dict.fromkeys(e["msg"].replace("Input should be", "must be") for e in same))
+    given = f"{option}={format_option(error['input'])}: " if option else ""
+    return f"{what}: {given}{reason}"
+
+
+def format_option(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "-".join(map(str, value))
+    return str(value)

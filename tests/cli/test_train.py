@@ -56,9 +56,9 @@ def test_it_trains_and_leaves_a_model_for_transformers(config, tmp_path):
     ("text", "message"),
     [
         (GOOD.replace("training:", "trainign:"), "there is no section 'trainign'; did you mean 'training'?"),
-        (GOOD.replace("steps", "stpes"), "training has no option 'stpes'; did you mean 'steps'"),
-        (GOOD.replace("width", "wdith"), "model has no option 'wdith'"),
-        (GOOD.replace("steps: 6", "steps: many"), "option 'steps' is 'many'"),
+        (GOOD.replace("steps", "stpes"), "training: unknown option 'stpes'; did you mean 'steps'"),
+        (GOOD.replace("width", "wdith"), "model: unknown option 'wdith'"),
+        (GOOD.replace("steps: 6", "steps: many"), "training: steps=many: must be a valid integer"),
         (GOOD.replace("memory: attention", "memory: atention"), "unknown memory 'atention'; did you mean 'attention'"),
         (GOOD.replace("memory: attention, ", ""), "model needs either 'memory'"),
         (GOOD.replace("memory: attention", "layers: attention"), "model.layers must be a list"),

@@ -165,8 +165,9 @@ def test_initialisation_has_the_scale_its_recipe_says(init):
     ("options", "said"),
     [
         ({"layers": [{"mixer": "mamba3"}]}, "unknown memory 'mamba3'; did you mean 'mamba2'"),
-        ({"layers": [{"mixer": "mamba2", "headwidth": 8}]}, "no option 'headwidth'; did you mean 'head_width'"),
+        ({"layers": [{"mixer": "mamba2", "headwidth": 8}]}, "unknown option 'headwidth'; did you mean 'head_width'"),
         ({"layers": [{"mixer": "attention", "heads": 7}]}, "width 16 does not split into 7 heads"),
+        ({"layers": [{"mixer": "mamba2", "width": 8}]}, "memory 'mamba2': width is the model's own"),
         ({"layers": [{"heads": 2}]}, "must name a 'mixer'"),
         ({"layers": [{"mixer": "mamba2"}] * 3}, "layers names 3 layers, but num_hidden_layers is 2"),
         ({"init": "xavier"}, "init is 'xavier'; known: auto, small, normal"),

@@ -99,7 +99,7 @@ def test_all_rates_failing_leaves_no_judged_run(tmp_path):
         ({"seeds": (TUNING_SEED,)}, "chooses the learning rates"),
         ({"lr_grid": ()}, "no learning rate"),
         ({"memories": ("attentoin",)}, "unknown memory 'attentoin'; did you mean 'attention'"),
-        ({"memories": ("attention:haeds=2",)}, "has no option 'haeds'; did you mean 'heads'"),
+        ({"memories": ("attention:haeds=2",)}, "unknown option 'haeds'; did you mean 'heads'"),
         ({"memories": ("attention:heads=3",)}, "width 16 does not split into 3 heads"),
         ({"memories": ("attention+mamba2",)}, "2 memories take turns, but depth is 1"),
         ({"memories": ("attention:8",)}, "'8' in memory 'attention:8' is not option=value"),

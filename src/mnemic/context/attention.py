@@ -80,14 +80,16 @@ class QueryKeyValue(nn.Module):
         if self.conv is not None:
             mixed, conv_state = self.conv(mixed, conv_state, real)
         heads = mixed.unflatten(-1, (-1, self.head_width)).transpose(1, 2)
-        q, k, v = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        asked_and_held, v = heads.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        if self.config.rope:
+            q, k = asked_and_held.split([self.heads, self.kv_heads], dim=1)
+            asked_and_held = torch.cat([self.q_norm(q), self.k_norm(k)], dim=1)
+        if self.config.rope:  # queries and keys in one pass
             frequencies = rotary_frequencies(
                 self.head_width, self.config.rope_theta, self.config.rope_scaling, x.device
             )
-            q, k = apply_rotary(q, positions, frequencies), apply_rotary(k, positions, frequencies)
+            asked_and_held = apply_rotary(asked_and_held, positions, frequencies)
+        q, k = asked_and_held.split([self.heads, self.kv_heads], dim=1)
         return q, k, v, conv_state
 
     def keys_values_unrotated(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -87,6 +87,8 @@ class MnemicConfig(PretrainedConfig):
         name = layer.pop("mixer", None)
         if not isinstance(name, str):
             raise UsageError(f"layer {index} is {self.layers[index]}; it must name a 'mixer'")
+        if "width" in layer:
+            raise UsageError(f"memory '{name}': width is the model's own, set hidden_size instead")
         mixer_class: type[Mixer] = resolve(find_system(name).target)
         options = {**layer, "width": self.hidden_size}
         return mixer_class, validated(f"memory '{name}'", mixer_class.config_class, options)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from mnemic.errors import UsageError, nearest
+from mnemic.errors import UsageError
+from mnemic.options import explain, format_option
 
 __all__ = [
     "UNASKED",
@@ -25,7 +26,6 @@ __all__ = [
     "Prompt",
     "Split",
     "TaskConfig",
-    "format_option",
 ]
 
 Split = Literal["train", "valid", "test"]
@@ -123,7 +123,7 @@ class TaskConfig(BaseModel, ABC, frozen=True, extra="forbid"):
             try:
                 super().__init__(**options)
             except ValidationError as wrong:
-                raise UsageError(_explain(type(self), wrong)) from None
+                raise UsageError(explain(self.name, type(self), wrong)) from None
 
     @abstractmethod
     def sample(self, split: Split, count: int, seed: int = 0, start: int = 0) -> Examples:
@@ -200,32 +200,6 @@ def check_range(what: str, option: str, value: int, least: int, most: int | None
         raise UsageError(f"{what}: {option}={value} must be {bound}")
 
 
-def format_option(value: object) -> str:
-    """A field's value as `parse_task` reads it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "-".join(map(str, value))
-    return str(value)
-
-
 def _join(parts: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
     present = [p for p in parts if p is not None]
     return np.concatenate(present) if present else None
-
-
-def _explain(task: type[TaskConfig], wrong: ValidationError) -> str:
-    """The first field that pydantic complains of, in the words of the command line."""
-    error, *others = wrong.errors()
-    option = str(error["loc"][0]) if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        return f"{task.name}: unknown option '{option}'{nearest(option, task.model_fields)}"
-    if error["type"] == "missing":
-        return f"{task.name}: option '{option}' is missing"
-    if error["type"] == "value_error":
-        reason = str(error["ctx"]["error"])
-    else:
-        same = [error, *(other for other in others if other["loc"][:1] == error["loc"][:1])]
-        reason = ", or ".join(dict.fromkeys(e["msg"].replace("Input should be", "must be") for e in same))
-    given = f"{option}={format_option(error['input'])}: " if option else ""
-    return f"{task.name}: {given}{reason}"
