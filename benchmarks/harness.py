@@ -109,7 +109,8 @@ def main(name: str, arms: Mapping[str, Callable[[], Arm]]) -> None:
         say(f"\n{name}, forward and backward, batch {BATCH}, width {WIDTH}, length {length}")
         for arm, row in rows.items():
             ratios = "  ".join(f"{r:.2f}x {peer}" for peer, r in row["times_as_fast_as"].items())
-            say(f"  {arm:24} {row['tokens_per_second']:>10,.0f} tokens/s {row['peak_mib']:>8.0f} MiB peak   {ratios}")
+            peak = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f} MiB peak"
+            say(f"  {arm:24} {row['tokens_per_second']:>10,.0f} tokens/s {peak:>14}   {ratios}")
     if any(arm.decode for arm in built.values()):
         results["decode_ms"] = _decode(built, options.seconds)
         say(f"\n{name}, decoding one token of one sequence, milliseconds by context")
@@ -134,7 +135,7 @@ def _train(name: str, arms: Mapping[str, Any], built: Mapping[str, Arm], length:
         rows[arm] = {
             "seconds": taken,
             "tokens_per_second": BATCH * length / taken,
-            "peak_mib": float("nan") if arm.endswith(" compiled") else _peak_elsewhere(arm, length),
+            "peak_mib": None if arm.endswith(" compiled") else _peak_elsewhere(arm, length),
             "times_as_fast_as": peers,
         }
     return rows
