@@ -3,10 +3,9 @@
 import pytest
 
 from mnemic.report.records import Record
-from mnemic.studies.zoology import LOADS, laptop_arms
+from mnemic.studies.zoology import laptop_arms
 
-HELD = {"A attention": 0.99, "A long": 0.14, "D": 0.985}
-AT_LOADS = {"B attention": (1.0, 1.0, 0.995, 0.99), "B state": (0.97, 0.95, 0.68, 0.25)}
+HELD = {"A attention": 0.99, "A long": 0.14, "B attention": 0.99, "D": 0.985, "B state 4": 0.97, "B state 32": 0.33}
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +15,9 @@ def arms(tmp_path_factory):
 
 @pytest.fixture
 def make_runs(arms):
-    def make(changes=None):
-        """The records of all arms by key, each with its changes, if there are any."""
+    """The records of all arms, by key; keyword-like changes of accuracy or of whole records by key."""
 
+    def make(changes=None):
         runs = {key: _record(key, arm) for key, arm in arms.items()}
         for key, change in (changes or {}).items():
             data = runs[key].model_dump(by_alias=True)
@@ -26,13 +25,6 @@ def make_runs(arms):
         return runs
 
     return make
-
-
-def at_loads(*accuracies):
-    return [
-        {"value": str(pairs), "accuracy": value, "low": value - 0.01, "high": value + 0.01}
-        for pairs, value in zip(LOADS, accuracies, strict=True)
-    ]
 
 
 def _record(key, arm):
@@ -52,6 +44,5 @@ def _record(key, arm):
             "seed": 1,
             "lr": spec.training.lr,
             "metrics": on_text if key.startswith("C") else on_recall,
-            "slices": {"pairs": at_loads(*AT_LOADS[key])} if key in AT_LOADS else {},
         }
     )

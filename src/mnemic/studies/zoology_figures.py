@@ -15,15 +15,8 @@ Lines = dict[str, dict[float, Estimate]]
 
 def laptop_figures(runs: Mapping[str, Record]) -> tuple[Chart, ...]:
     """By the keys of `zoology.laptop_arms`."""
-    by_width = _by_width(runs, ("A attention", "A long"))
-    by_load = {
-        record.memory: {
-            float(point.value): estimate
-            for point in record.slices.get("pairs", ())
-            if (estimate := _estimate(point.accuracy, point.low, point.high)) is not None
-        }
-        for record in (runs["B attention"], runs["B state"])
-    }
+    by_width = _lines(runs, ("A attention", "A long"), "width")
+    by_load = _lines(runs, ("B attention", "B state"), "pairs")
     return _charts(
         _chart("zoology-width", "A. Recall against width", by_width, "width of the model"),
         _chart("zoology-load", "B. Recall against load", by_load, "pairs to remember"),
@@ -33,24 +26,23 @@ def laptop_figures(runs: Mapping[str, Record]) -> tuple[Chart, ...]:
 def gpu_figures(runs: Mapping[str, Record]) -> tuple[Chart, ...]:
     """By the keys of `zoology.gpu_arms`."""
     mixers = list(dict.fromkeys(key.rpartition(" ")[0] for key in runs))
-    return _charts(_chart("zoology-width", "Recall against width", _by_width(runs, mixers), "width of the model"))
+    return _charts(_chart("zoology-width", "Recall against width", _lines(runs, mixers, "width"), "width of the model"))
 
 
-def _by_width(runs: Mapping[str, Record], families: Sequence[str]) -> Lines:
-    """The runs "<family> <width>" as lines; runs that failed leave a gap."""
+def _lines(runs: Mapping[str, Record], families: Sequence[str], axis: str) -> Lines:
+    """The runs "<family> <number>" as lines; runs that failed leave a gap."""
     lines: Lines = {}
     for family in families:
         for key, record in runs.items():
-            start, _, width = key.rpartition(" ")
-            metrics = record.metrics
-            estimate = _estimate(*(metrics.get(name) for name in ("accuracy", "accuracy_low", "accuracy_high")))
-            if start == family and width.isdigit() and estimate is not None:
-                lines.setdefault(record.memory, {})[float(width)] = estimate
+            start, _, number = key.rpartition(" ")
+            value = record.metrics.get("accuracy")
+            if start == family and number.isdigit() and value is not None:
+                x = float(record.shell["width"] if axis == "width" else record.task_config["pairs"])
+                interval = (value, record.metrics.get("accuracy_low"), record.metrics.get("accuracy_high"))
+                estimate = pool([interval], 1.0)
+                if estimate is not None:
+                    lines.setdefault(record.memory, {})[x] = estimate
     return lines
-
-
-def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
-    return None if value is None else pool([(value, low, high)], 1.0)
 
 
 def _chart(name: str, title: str, lines: Lines, x_label: str) -> Chart | None:
