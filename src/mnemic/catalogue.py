@@ -152,6 +152,9 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
         ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib", "psutil"), "models"
     )
+    | dict.fromkeys(("peft", "pyarrow", "sklearn"), "teaching")
+    | dict.fromkeys(("fastapi", "uvicorn"), "serving")
+    | {"httpx2": "llm", "trl": "trl"}
 )
 
 SYSTEMS: Mapping[str, System] = MappingProxyType({s.name: s for s in _SYSTEMS})
