@@ -24,7 +24,7 @@ def trained(make_model, task):
         model = make_model(seed)
         optimizer = build_optimizer(model, TrainConfig())
         batch = training_batch(task.sample("train", 4, seed))
-        AskedLoss(model)(batch.input_ids, batch.asked, batch.targets).backward()
+        AskedLoss(model)(batch).backward()
         optimizer.step()
         return model, optimizer
 

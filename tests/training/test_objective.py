@@ -23,13 +23,13 @@ def test_loss_is_the_cross_entropy_of_all_logits_where_asked(make_model, task):
     wanted = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(examples.labels).flatten(), reduction="sum")
     batch = training_batch(examples)
     for objective in (AskedLoss(model), AskedLoss(HeadOfItsOwn(model))):
-        torch.testing.assert_close(objective(batch.input_ids, batch.asked, batch.targets), wanted)
+        torch.testing.assert_close(objective(batch), wanted)
 
 
 def test_gradients_are_those_of_all_logits(make_model, task):
     one, other, examples = make_model(), make_model(), task.sample("train", 8)
     batch = training_batch(examples)
-    AskedLoss(one)(batch.input_ids, batch.asked, batch.targets).backward()
+    AskedLoss(one)(batch).backward()
     logits = other(input_ids=torch.from_numpy(examples.input_ids)).logits
     F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(examples.labels).flatten(), reduction="sum").backward()
     for p, q in zip(one.parameters(), other.parameters(), strict=True):
@@ -52,8 +52,8 @@ def test_bf16_runs_the_body_in_bf16_and_the_loss_in_float32(make_model, task):
     model.model.layers[0].register_forward_hook(lambda module, args, out: seen.append(args[0].dtype))
     model.model.layers[0].feed_forward.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
     batch = training_batch(task.sample("train", 4))
-    loss = AskedLoss(model, "bf16")(batch.input_ids, batch.asked, batch.targets)
-    exact = AskedLoss(model)(batch.input_ids, batch.asked, batch.targets)
+    loss = AskedLoss(model, "bf16")(batch)
+    exact = AskedLoss(model)(batch)
     assert torch.bfloat16 in seen
     assert loss.dtype == torch.float32
     np.testing.assert_allclose(loss.item(), exact.item(), rtol=0.05)

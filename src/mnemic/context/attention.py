@@ -144,8 +144,10 @@ class Attention(Mixer):
     @staticmethod
     def _who_sees_whom(step: Step, time: int, keys: int, device: torch.device) -> tuple[Tensor | None, None, bool]:
         """(mask, default scale, causal) as `attention` takes them, without a mask wherever none is needed."""
-        if step.padding_mask is None and (time == keys or time == 1):
+        if step.visible is None and step.padding_mask is None and (time == keys or time == 1):
             return None, None, time == keys and time > 1
+        if step.visible is not None:
+            return step.visible, None, False
         slots = torch.arange(keys, device=device)[None]
         if step.padding_mask is None:
             return visible_by_position(slots[:, -time:], slots), None, False

@@ -3,6 +3,7 @@
 Legend: B batch, T time of a call, P time since the start of the sequence, V vocabulary.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -127,7 +128,7 @@ class MnemicModel(MnemicPreTrainedModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Mapping[str, Tensor | None] | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
@@ -137,7 +138,9 @@ class MnemicModel(MnemicPreTrainedModel):
         """Run the blocks over [B, T] ids, or [B, T, width] embeddings.
 
         Args:
-            attention_mask: [B, P], false on padding; padding stands at either end of what one call reads.
+            attention_mask: [B, P], false on padding; padding stands at either end of what one call reads. Or, as in
+                transformers, who sees whom: [B or 1, 1, T, S] of bool over the S keys that layers of full attention
+                hold after this call, alone or as "full_attention" beside the padding as "linear_attention".
             position_ids: [B, T], logical positions; None to count real tokens.
             past_key_values: the memory to read and write, from :meth:`new_memory`.
             use_cache: True makes a memory where none is given; otherwise the sequence is run in parallel.
@@ -152,12 +155,13 @@ class MnemicModel(MnemicPreTrainedModel):
         if memory is None and use_cache:
             memory = self.new_memory(x.shape[0])
         memories = self._layer_memories(memory)
+        visible, attention_mask = _visible_and_padding(attention_mask)
         padding_mask = self._padding_mask(attention_mask, x, memories[0].seen if memories[0] is not None else 0)
         if position_ids is None and padding_mask is not None:
             position_ids = (padding_mask.to(torch.int64).cumsum(1) - 1).clamp(min=0)[:, -x.shape[1] :]
         losses: dict[str, Tensor] = {}
         for block, layer_memory in zip(self.layers, memories, strict=True):
-            x = block(x, Step(input_ids, position_ids, padding_mask, layer_memory, losses))
+            x = block(x, Step(input_ids, position_ids, padding_mask, layer_memory, losses, visible))
         return MnemicModelOutput(last_hidden_state=self.norm(x), past_key_values=memory, losses=losses)
 
     def _layer_memories(self, memory: Cache | None) -> list[LayerMemory | None]:
@@ -183,6 +187,21 @@ class MnemicModel(MnemicPreTrainedModel):
             )
         mask = attention_mask.to(torch.bool)
         return None if bool(mask.all()) else mask
+
+
+def _visible_and_padding(
+    attention_mask: Tensor | Mapping[str, Tensor | None] | None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The two things that an attention mask may say, apart."""
+    if isinstance(attention_mask, Mapping):
+        visible, padding = attention_mask.get("full_attention"), attention_mask.get("linear_attention")
+    elif attention_mask is not None and attention_mask.ndim == 4:
+        visible, padding = attention_mask, None
+    else:
+        visible, padding = None, attention_mask
+    if visible is not None and visible.dtype != torch.bool:
+        raise UsageError(f"attention_mask over keys is {visible.dtype}; want bool, True where a query sees a key")
+    return visible, padding
 
 
 class MnemicForCausalLM(MnemicPreTrainedModel, GenerationMixin):
@@ -217,7 +236,7 @@ class MnemicForCausalLM(MnemicPreTrainedModel, GenerationMixin):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | Mapping[str, Tensor | None] | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,

@@ -62,6 +62,10 @@ class Examples:
         slices: name -> [B, T] int, what makes each asked position hard; meaningless where nothing is asked.
         attention_mask: [B, T] bool, False on padding, or None when there is none.
         inputs: [B, T, F] float32, what is read instead of input_ids in a continuous task, or None.
+        positions: [B, T] int64, logical positions, or None where they count the tokens of a row.
+        visible_until: [B, T] int64, for rows in which attention forgets: query q sees key k exactly when
+            k <= q < visible_until[k]; None where it forgets nothing.
+        documents: [B, T] int64, which document of a packed row a token belongs to, or None where a row is one.
     """
 
     input_ids: IntArray
@@ -70,6 +74,9 @@ class Examples:
     slices: Mapping[str, IntArray] = field(default_factory=dict)
     attention_mask: BoolArray | None = None
     inputs: FloatArray | None = None
+    positions: IntArray | None = None
+    visible_until: IntArray | None = None
+    documents: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -80,9 +87,11 @@ class Examples:
             self.labels[rows],
             self.loss_mask[rows],
             {name: values[rows] for name, values in self.slices.items()},
-            None if self.attention_mask is None else self.attention_mask[rows],
-            None if self.inputs is None else self.inputs[rows],
+            *(None if values is None else values[rows] for values in self._optional()),
         )
+
+    def _optional(self) -> tuple[NDArray[Any] | None, ...]:
+        return self.attention_mask, self.inputs, self.positions, self.visible_until, self.documents
 
     @property
     def targets(self) -> IntArray:
@@ -101,8 +110,7 @@ class Examples:
             np.concatenate([p.labels for p in parts]),
             np.concatenate([p.loss_mask for p in parts]),
             {name: np.concatenate([p.slices[name] for p in parts]) for name in first.slices},
-            _join([p.attention_mask for p in parts]),
-            _join([p.inputs for p in parts]),
+            *(_join(values) for values in zip(*(p._optional() for p in parts), strict=True)),
         )
 
 

@@ -169,7 +169,7 @@ class _Training:
         for index, piece in enumerate(pieces):
             batch = training_batch(piece).to(self.device)
             with self.accelerator.no_sync(self.wrapped) if index < len(pieces) - 1 else nullcontext():
-                summed = self.wrapped(batch.input_ids, batch.asked, batch.targets, batch.attention_mask)
+                summed = self.wrapped(batch)
                 self.accelerator.backward(summed * (self.processes / total))  # accelerate averages over processes
             loss += summed.detach()
         if self.processes > 1:

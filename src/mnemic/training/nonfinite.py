@@ -23,7 +23,7 @@ def first_nonfinite(objective: AskedLoss, batch: Batch) -> str | None:
     found = _first_output(objective, batch)
     if found is not None:
         return found
-    loss = objective(batch.input_ids, batch.asked, batch.targets, batch.attention_mask)
+    loss = objective(batch)
     if not torch.isfinite(loss):
         return "the loss itself (every layer's output is finite)"
     return _first_gradient(model, loss)

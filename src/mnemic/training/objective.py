@@ -4,13 +4,15 @@ Legend: B rows, T time, N positions asked for, V vocabulary.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnemic.tasks.base import UNASKED, Examples, IntArray
+from mnemic.models.visibility import attention_masks
+from mnemic.tasks.base import UNASKED, BoolArray, Examples, IntArray
 
 __all__ = ["AskedLoss", "Batch", "scored_batch", "training_batch"]
 
@@ -24,16 +26,19 @@ class Batch:
         asked: [N], indices into the B * T positions, row by row.
         targets: [N], the id to be predicted after each of them.
         attention_mask: [B, T] of bool, or None where nothing is padded.
+        positions, visible_until, documents: [B, T] as in the rows, or None.
     """
 
     input_ids: Tensor
     asked: Tensor
     targets: Tensor
     attention_mask: Tensor | None = None
+    positions: Tensor | None = None
+    visible_until: Tensor | None = None
+    documents: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        mask = None if self.attention_mask is None else self.attention_mask.to(device)
-        return Batch(self.input_ids.to(device), self.asked.to(device), self.targets.to(device), mask)
+        return Batch(*(None if tensor is None else tensor.to(device) for tensor in vars(self).values()))  # type: ignore[arg-type]
 
 
 def training_batch(examples: Examples) -> Batch:
@@ -49,9 +54,19 @@ def scored_batch(examples: Examples) -> Batch:
 def _batch(examples: Examples, targets: IntArray) -> Batch:
     flat = targets.reshape(-1)
     asked = np.flatnonzero(flat != UNASKED)
-    mask = None if examples.attention_mask is None else torch.from_numpy(np.ascontiguousarray(examples.attention_mask))
-    ids = torch.from_numpy(np.ascontiguousarray(examples.input_ids))
-    return Batch(ids, torch.from_numpy(asked), torch.from_numpy(flat[asked]), mask)
+    return Batch(
+        torch.from_numpy(np.ascontiguousarray(examples.input_ids)),
+        torch.from_numpy(asked),
+        torch.from_numpy(flat[asked]),
+        _tensor(examples.attention_mask),
+        _tensor(examples.positions),
+        _tensor(examples.visible_until),
+        _tensor(examples.documents),
+    )
+
+
+def _tensor(values: IntArray | BoolArray | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(np.ascontiguousarray(values))
 
 
 class AskedLoss(nn.Module):
@@ -62,12 +77,10 @@ class AskedLoss(nn.Module):
         self.model = model
         self.precision = precision
 
-    def forward(
-        self, input_ids: Tensor, asked: Tensor, targets: Tensor, attention_mask: Tensor | None = None
-    ) -> Tensor:
-        """The sum, in nats, of the cross-entropies of [N] targets."""
-        logits, auxiliary = self._logits(Batch(input_ids, asked, targets, attention_mask))
-        return F.cross_entropy(logits, targets, reduction="sum") + auxiliary * len(targets)
+    def forward(self, batch: Batch) -> Tensor:
+        """The sum, in nats, of the cross-entropies of the N targets."""
+        logits, auxiliary = self._logits(batch)
+        return F.cross_entropy(logits, batch.targets, reduction="sum") + auxiliary * len(batch.targets)
 
     def logits(self, batch: Batch) -> Tensor:
         """[N, V] in float32."""
@@ -80,7 +93,9 @@ class AskedLoss(nn.Module):
         otherwise be nine tenths of the work.
         """
         body, head = getattr(self.model, "model", None), getattr(self.model, "lm_head", None)
-        arguments = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+        arguments = {"input_ids": batch.input_ids, "attention_mask": self._mask(batch), "use_cache": False}
+        if batch.positions is not None:
+            arguments["position_ids"] = batch.positions
         with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             if isinstance(body, nn.Module) and isinstance(head, nn.Module):
                 out = body(**arguments)
@@ -89,6 +104,11 @@ class AskedLoss(nn.Module):
                 out = self.model(**arguments)
                 logits = _chosen(out.logits, batch.asked)
         return logits.float(), _auxiliary(out)
+
+    def _mask(self, batch: Batch) -> Any:
+        if batch.visible_until is None:
+            return batch.attention_mask
+        return attention_masks(self.model.config, batch.visible_until, batch.documents, batch.attention_mask)
 
 
 def _auxiliary(out: object) -> Tensor | float:

@@ -43,7 +43,7 @@ def measure(objective: AskedLoss, row: Batch) -> Need:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss = objective(row.input_ids, row.asked, row.targets, row.attention_mask)
+        loss = objective(row)
     del loss
     trained = sum(p.nbytes for p in objective.parameters() if p.requires_grad)
     return Need(fixed=3 * trained, per_row=max(1, sum(kept.values())))
