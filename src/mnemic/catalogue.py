@@ -133,6 +133,11 @@ _TASKS = (
         example="joint-recall:contexts=4,keys=4",
     ),
     Task(
+        name="rounds", target="mnemic.tasks.rounds:Rounds",
+        title="A state machine in rounds, summed up by mementos", source="after Kontonis et al. 2026 (2604.09852)",
+        example="rounds:rounds=2,memento=lossy",
+    ),
+    Task(
         name="text", target="mnemic.tasks.text:TextTask",
         title="Language modelling on your own text, recall hits apart",
         source="Arora et al. 2024 (2312.04927)", example="text:path/to/files,length=256",

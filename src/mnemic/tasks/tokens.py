@@ -5,6 +5,7 @@ Legend: B rows, T time, F features of a continuous input.
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -111,7 +112,7 @@ class TokenTask(TaskConfig, frozen=True, extra="forbid"):
         if drawn.attention_mask is not None:
             trained[:, :-1] = drawn.attention_mask[:, 1:]
         trained[:, -1] = False
-        return Examples(drawn.input_ids, drawn.labels, trained | drawn.loss_mask, drawn.slices, drawn.attention_mask)
+        return replace(drawn, loss_mask=trained | drawn.loss_mask)
 
     def _draw_apart(self, rng: Generator, split: Split, rows: int) -> Examples:
         """Rows of one split only: with few different rows, a row's own hash says which split it belongs to."""
