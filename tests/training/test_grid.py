@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -88,6 +89,22 @@ def test_follow_ups_run_once_and_before_what_waits(tmp_path):
 
     run_grid(specs(2), tmp_path, jobs=1, follow_up=follow)
     assert order == [0, 8, 1]
+
+
+def test_a_run_goes_on_from_the_weights_of_another(tmp_path):
+    first = specs(1)[0]
+    second = replace(first, training=first.training.model_copy(update={"lr": 1e-12}), after=first)
+    assert second.id != replace(second, after=None).id
+    ran = run_grid([first], tmp_path, jobs=1, follow_up=lambda spec, record: [second] if spec.id == first.id else [])
+    assert [record.status for record in ran] == ["done", "done"]
+    assert ran[1].metrics["loss"] == pytest.approx(ran[0].metrics["loss"], abs=1e-6)
+
+
+def test_a_run_whose_predecessor_left_no_model_says_so(tmp_path):
+    first = specs(1)[0]
+    (failed,) = run_grid([replace(first, after=specs(2)[1])], tmp_path, jobs=1)
+    assert failed.status == "failed"
+    assert "must be finished first" in str(failed.error)
 
 
 def test_a_worker_that_is_killed_gives_a_failed_record_and_the_others_go_on(tmp_path):

@@ -133,8 +133,8 @@ class Rounds(TokenTask, frozen=True, extra="forbid"):
         return f"#{token - INDEX + 1}"
 
     def loads(self) -> list[TaskConfig]:
-        """Half, twice and four times as many rounds."""
-        return [self.replace(rounds=r) for r in (self.rounds // 2, 2 * self.rounds, 4 * self.rounds) if 1 <= r <= 256]
+        """Half and twice as many rounds."""
+        return [self.replace(rounds=r) for r in (self.rounds // 2, 2 * self.rounds) if 1 <= r <= 256]
 
     def _written(self, block: IntArray, state: IntArray) -> list[IntArray]:
         if self.memento == "none":

@@ -18,7 +18,7 @@ from mnemic.errors import MnemicError, UsageError
 from mnemic.report.records import Record, append_record, read_records
 from mnemic.training import provenance, room
 from mnemic.training.processes import context
-from mnemic.training.runs import RunSpec, failed_record, is_current, now, results_path
+from mnemic.training.runs import RunSpec, failed_record, folder_name, is_current, now, results_path
 from mnemic.training.worker import read_json, work
 
 __all__ = ["Event", "default_jobs", "run_grid"]
@@ -149,8 +149,7 @@ class _Grid:
             self._enqueue(self.follow_up(event.spec, event.record), at_front=True)
 
     def _folder(self, spec: RunSpec) -> Path:
-        # the code's version in the name: no run goes on from a checkpoint that other code wrote
-        return self.directory / "runs" / f"{spec.id}-{provenance.code_version()}"
+        return self.directory / "runs" / folder_name(spec)
 
     def _start(self, spec: RunSpec) -> None:
         slot = next(slot for slot in range(self.jobs) if slot not in self.running)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors.torch import load_model
 from transformers.utils.logging import disable_progress_bar
 
 from mnemic.catalogue import find_system
+from mnemic.errors import MnemicError
 from mnemic.models import MnemicConfig, MnemicForCausalLM
 from mnemic.report.records import Record, append_record, read_records
 from mnemic.tasks.base import TaskConfig
@@ -24,9 +26,9 @@ from mnemic.training.progress import OnProgress, Progress, ShouldStop
 from mnemic.training.shell import Shell, layers_of, model_config
 from mnemic.training.variants import measure_variants
 
-__all__ = ["RunSpec", "failed_record", "is_current", "now", "results_path", "run"]
+__all__ = ["RunSpec", "failed_record", "folder_name", "is_current", "now", "results_path", "run"]
 
-_NO_PART_OF_THE_RESULT = {"checkpoint_every", "keep_checkpoints", "device"}
+_NO_PART_OF_THE_RESULT = {"checkpoint_every", "keep_checkpoints", "device", "checkpointing", "shard"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class RunSpec:
         test_rows: rows of that measurement, as far as the split has them.
         layers: instead of `memory`'s own, {"mixer": name, ...options} per layer or repeated pattern.
         lr_grid, lr_on_edge: how the learning rate was chosen, for the record.
+        after: the run whose trained weights this one starts from, finished in the same grid; None: fresh weights.
     """
 
     task: TaskConfig
@@ -51,6 +54,7 @@ class RunSpec:
     lr_grid: tuple[float, ...] = ()
     lr_on_edge: bool = False
     command: str = ""
+    after: "RunSpec | None" = None
 
     @cached_property
     def model(self) -> MnemicConfig:
@@ -64,6 +68,8 @@ class RunSpec:
         training = self.training.model_dump(mode="json", exclude=_NO_PART_OF_THE_RESULT)
         shell = self.shell.model_dump(mode="json")
         decides = [self.task.hash(), self.memory, self.model.layers, shell, training, self.purpose, self.test_rows]
+        if self.after is not None:
+            decides.append(self.after.id)
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
     def with_training(self, **changes: Any) -> "RunSpec":
@@ -96,6 +102,8 @@ def run(
     started = now()
     directory.mkdir(parents=True, exist_ok=True)
     model = spec.new_model()
+    if spec.after is not None:
+        _start_from(model, spec.after, directory)
     trained = train(
         model, spec.task, spec.training, directory, resume=True, on_progress=on_progress, should_stop=should_stop
     )
@@ -111,6 +119,18 @@ def run(
         append_record(results_path(directory), record)
         checkpoint.discard(directory / "checkpoints")
     return record
+
+
+def folder_name(spec: RunSpec) -> str:
+    """Of a run within its grid; the code's version is in it: no run goes on from a checkpoint that other code wrote."""
+    return f"{spec.id}-{provenance.code_version()}"
+
+
+def _start_from(model: MnemicForCausalLM, earlier: RunSpec, directory: Path) -> None:
+    weights = directory.parent / folder_name(earlier) / "model" / "model.safetensors"
+    if not weights.is_file():
+        raise MnemicError(f"the run to start from has left no model at {weights}; it must be finished first")
+    load_model(model, weights)
 
 
 def results_path(directory: Path) -> Path:
