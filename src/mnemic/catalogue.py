@@ -138,6 +138,11 @@ _TASKS = (
         example="rounds:rounds=2,memento=lossy",
     ),
     Task(
+        name="running-sum", target="mnemic.tasks.running_sum:RunningSum",
+        title="Blocks of random digits, summed up by their running sum",
+        source="Kontonis et al. 2026 (2604.09852)", example="running-sum:blocks=3,digits=2",
+    ),
+    Task(
         name="text", target="mnemic.tasks.text:TextTask",
         title="Language modelling on your own text, recall hits apart",
         source="Arora et al. 2024 (2312.04927)", example="text:path/to/files,length=256",

@@ -1,4 +1,4 @@
-"""The state machine in rounds: its law, its length, and what its blocks hide."""
+"""The state machine in rounds (task `rounds`): its law, its length, and what its blocks hide."""
 
 import numpy as np
 import pytest
