@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mnemic.errors import MnemicError, UsageError
-from mnemic.training import randomness
+from mnemic.training import randomness, sharding
 
 __all__ = ["checkpoints", "discard", "load_newest", "save", "step_of"]
 
@@ -33,11 +33,21 @@ log = logging.getLogger(__name__)
 _PREFIX = "step-"
 
 
-def save(folder: Path, step: int, model: nn.Module, optimizer: Optimizer, state: dict[str, Any], keep: int) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    model: nn.Module | dict[str, Tensor],
+    optimizer: Optimizer | dict[str, Any],
+    state: dict[str, Any],
+    keep: int,
+) -> Path:
     """Write the checkpoint of `step` and drop all but the newest `keep`.
+
+    Frozen parameters are not written: they are where the model came from.
 
     Args:
         folder: where the checkpoints of one run lie.
+        model, optimizer: themselves, or what `sharding` has gathered of them.
         state: what is to be read back beside model, optimiser and generators; JSON.
 
     Raises:
@@ -96,10 +106,12 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_parts(aside: Path, model: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
+def _write_parts(
+    aside: Path, model: nn.Module | dict[str, Tensor], optimizer: Optimizer | dict[str, Any], state: dict[str, Any]
+) -> None:
     tensors, groups, scalars = _optimizer_parts(optimizer)
     generators, generator_state = randomness.capture()
-    save_model(model, str(aside / "model.safetensors"))
+    _write_weights(aside / "model.safetensors", model)
     save_file(tensors, aside / "optimizer.safetensors")
     save_file(generators, aside / "rng.safetensors")
     whole = {"state": state, "generators": generator_state, "groups": groups, "scalars": scalars}
@@ -111,9 +123,23 @@ def _write_parts(aside: Path, model: nn.Module, optimizer: Optimizer, state: dic
     _sync(aside)
 
 
-def _optimizer_parts(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]], dict[str, Any]]:
+def _write_weights(path: Path, model: nn.Module | dict[str, Tensor]) -> None:
+    if isinstance(model, nn.Module) and not _has_frozen(model):
+        save_model(model, str(path))
+        return
+    weights = sharding.gathered_weights(model, keep=True) if isinstance(model, nn.Module) else model
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+
+
+def _has_frozen(model: nn.Module) -> bool:
+    return any(not p.requires_grad for p in model.parameters())
+
+
+def _optimizer_parts(
+    optimizer: Optimizer | dict[str, Any],
+) -> tuple[dict[str, Tensor], list[dict[str, Any]], dict[str, Any]]:
     """Tensors, groups and the rest of an optimiser's state, apart."""
-    whole = optimizer.state_dict()
+    whole = optimizer.state_dict() if isinstance(optimizer, Optimizer) else optimizer
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
     for index, values in whole["state"].items():
@@ -128,7 +154,10 @@ def _optimizer_parts(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     whole = json.loads((path / "state.json").read_text())
     try:
-        load_model(model, path / "model.safetensors")
+        if _has_frozen(model) or any(sharding.is_cut(p) for p in model.parameters()):
+            sharding.load_weights(model, load_file(path / "model.safetensors"))
+        else:
+            load_model(model, path / "model.safetensors")
     except RuntimeError as other:
         reason = str(other).splitlines()[-1].strip()
         raise UsageError(f"checkpoint {path} belongs to another model: {reason}") from other
@@ -136,6 +165,7 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, An
     for key, value in {**load_file(path / "optimizer.safetensors"), **whole["scalars"]}.items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
+    state = sharding.scattered_optimizer(optimizer, state)
     optimizer.load_state_dict({"state": state, "param_groups": whole["groups"]})
     randomness.restore(load_file(path / "rng.safetensors"), whole["generators"])
     result: dict[str, Any] = whole["state"]

@@ -29,6 +29,10 @@ class TrainConfig(BaseModel):
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: no clipping")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 runs the forward pass under autocast")
     compile: bool = Field(False, description="torch.compile the model; costs 12 to 40 s at the start")
+    checkpointing: bool = Field(False, description="keep each layer's input only and compute the rest again going back")
+    shard: bool = Field(
+        False, description="cut weights and averages over the processes (FSDP2) instead of copying them"
+    )
     device: Literal["auto", "cpu"] = Field("auto", description="auto: an accelerator where there is one")
     eval_every: int = Field(50, ge=1, description="steps between two evaluations on validation rows")
     eval_rows: int = Field(256, ge=1, description="validation rows of one evaluation")

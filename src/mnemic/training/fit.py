@@ -5,12 +5,12 @@ from typing import Any
 from torch import nn
 
 from mnemic.errors import UsageError
-from mnemic.tasks.base import TaskConfig
+from mnemic.training.rows import Rows
 
 __all__ = ["check_fit"]
 
 
-def check_fit(model: nn.Module, task: TaskConfig) -> None:
+def check_fit(model: nn.Module, task: Rows) -> None:
     """
     Raises:
         UsageError: the task has ids that the model has not, or rows longer than the model takes.

@@ -7,9 +7,9 @@ had happened, bit for bit on the same machine's CPU with the same number of thre
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,24 @@ from accelerate import Accelerator
 from torch import nn
 
 from mnemic.errors import MnemicError, UsageError
-from mnemic.tasks.base import UNASKED, Examples, TaskConfig
-from mnemic.training import checkpoint, randomness, room
+from mnemic.tasks.base import UNASKED, Examples
+from mnemic.training import randomness, room, sharding
 from mnemic.training.config import TrainConfig
 from mnemic.training.evaluation import answer
 from mnemic.training.fit import check_fit
+from mnemic.training.keeper import Keeper
 from mnemic.training.meter import PeakMemory
 from mnemic.training.nonfinite import first_nonfinite
 from mnemic.training.objective import AskedLoss, training_batch
 from mnemic.training.optimizer import build_optimizer, learning_rate
 from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
+from mnemic.training.rows import Rows
 from mnemic.training.state import State, fingerprint
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["Judge", "TrainResult", "train"]
+
+Judge = Callable[[nn.Module], float]
+"""A score of the model as it is, higher is better: accuracy by generation, for instance."""
 
 _REPORT_SECONDS = 0.5
 
@@ -58,19 +63,24 @@ class TrainResult:
 
 def train(
     model: nn.Module,
-    task: TaskConfig,
+    task: Rows,
     config: TrainConfig,
     directory: Path | None = None,
     *,
     resume: bool = False,
+    keep_best: bool = False,
+    judge: Judge | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> TrainResult:
     """Train `model` in place on a task's training rows.
 
     Args:
+        task: any rows, a `TaskConfig` or others.
         directory: where `checkpoints/` lies; None to keep none.
         resume: go on from the newest whole checkpoint there, if there is one.
+        keep_best: keep the weights of the best evaluation in `directory/best`, by `judge` or else by loss.
+        judge: asked at every evaluation; its score stands in the curve as `valid_accuracy`.
         on_progress: called after every evaluation and about twice a second.
         should_stop: asked after every step; when it says yes a checkpoint is written and Interrupted raised.
 
@@ -79,20 +89,26 @@ def train(
         MnemicError: the loss is not finite, memory or disk ran out, or every checkpoint is damaged.
     """
     check_fit(model, task)
-    return _Training(model, task, config, directory, on_progress).run(resume, should_stop)
+    if keep_best and directory is None:
+        raise UsageError("keep_best=True needs a directory to keep the best weights in")
+    training = _Training(model, task, config, directory, on_progress)
+    if judge is not None and training.is_sharded:
+        raise UsageError("judge cannot ask a model that is cut over processes; use shard=false, or leave judge out")
+    training.judge, training.keeps_best = judge, keep_best
+    return training.run(resume, should_stop)
 
 
 class _Training:
     def __init__(
         self,
         model: nn.Module,
-        task: TaskConfig,
+        task: Rows,
         config: TrainConfig,
         directory: Path | None,
         on_progress: OnProgress | None,
     ) -> None:
         self.model, self.task, self.config, self.on_progress = model, task, config, on_progress
-        self.folder = directory / "checkpoints" if directory is not None else None
+        self.directory = directory
         # precision is AskedLoss's: accelerate keeps one setting per process, and a study trains several models in one
         self.accelerator = Accelerator(mixed_precision="no", cpu=config.device == "cpu")
         self.device: torch.device = self.accelerator.device
@@ -102,6 +118,9 @@ class _Training:
                 f"batch_size {config.batch_size} cannot be shared by {self.processes} processes "
                 f"in {config.accumulation} pieces each"
             )
+        self.is_sharded = config.shard and self.processes > 1
+        self.judge: Judge | None = None
+        self.keeps_best = False
         self.rows_at_once = config.batch_size // (self.processes * config.accumulation)
         self.state = State(fingerprint(task, config))
         self.is_warm = False
@@ -110,11 +129,14 @@ class _Training:
     def run(self, resume: bool, should_stop: ShouldStop | None) -> TrainResult:
         randomness.seed_all(self.config.seed)
         with PeakMemory(self.device) as peak:
-            self.objective = AskedLoss(self.model.to(self.device), self.config.precision).train()
+            self._place_model()
             self.optimizer = build_optimizer(self.model, self.config)
             self.need = self._measured_need()
-            self._find_checkpoint(resume)
-            self.wrapped = self.accelerator.prepare(self.objective)
+            self.keeper = Keeper(
+                self.directory, self.model, self.optimizer, self.config, self.accelerator, self.is_sharded
+            )
+            self.state = self.keeper.found(self.state, resume=resume)
+            self.wrapped = self.objective if self.is_sharded else self.accelerator.prepare(self.objective)
             if self.config.compile:
                 getattr(self.model, "model", self.model).compile()
             self.validation = self._validation_rows()
@@ -124,15 +146,30 @@ class _Training:
                 if is_evaluated:
                     self._evaluate()
                 if self._is_due(self.config.checkpoint_every) or self.state.is_over(self.config):
-                    self._save()
+                    self.keeper.save(self.state)
                 self._report(at_once=is_evaluated)
                 if should_stop is not None and should_stop():
-                    self._save()
-                    raise Interrupted(f"stopped after step {self.state.step} of {self.config.steps}; {self._kept()}")
+                    self.keeper.save(self.state)
+                    raise Interrupted(
+                        f"stopped after step {self.state.step} of {self.config.steps}; {self.keeper.kept()}"
+                    )
             self.model.eval()
+            if self.config.checkpointing:
+                self.model.gradient_checkpointing_disable()  # type: ignore[operator]
         state = self.state
         speed = state.steady_tokens / state.steady_seconds if state.steady_seconds else math.nan
         return TrainResult(state.curve, state.step, state.stopped_early_at, state.seconds, speed, peak.bytes)
+
+    def _place_model(self) -> None:
+        if self.config.checkpointing:
+            if not getattr(self.model, "supports_gradient_checkpointing", False):
+                raise UsageError(f"{type(self.model).__name__} has no gradient checkpointing; set checkpointing=false")
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        if not self.is_sharded:
+            self.model.to(self.device)
+        self.objective = AskedLoss(self.model, self.config.precision).train()
+        if self.is_sharded:  # which moves each layer's share to the device, never the whole
+            sharding.shard(self.objective, self.device, self.processes)
 
     def _batches(self) -> Iterator[Examples]:
         """This run's remaining batches, whole: every process draws all rows and takes its own."""
@@ -168,7 +205,7 @@ class _Training:
         loss = torch.zeros((), device=self.device)
         for index, piece in enumerate(pieces):
             batch = training_batch(piece).to(self.device)
-            with self.accelerator.no_sync(self.wrapped) if index < len(pieces) - 1 else nullcontext():
+            with self._summing(over_processes=index == len(pieces) - 1):
                 summed = self.wrapped(batch)
                 self.accelerator.backward(summed * (self.processes / total))  # accelerate averages over processes
             loss += summed.detach()
@@ -176,19 +213,25 @@ class _Training:
             loss = self.accelerator.reduce(loss)
         return float(loss) / total
 
+    def _summing(self, *, over_processes: bool) -> AbstractContextManager[None]:
+        if self.is_sharded:
+            return sharding.sync_gradients(self.objective, over_processes)
+        return nullcontext() if over_processes else self.accelerator.no_sync(self.wrapped)
+
     def _pieces(self, examples: Examples) -> list[Examples]:
         first = self.accelerator.process_index * self.rows_at_once * self.config.accumulation
         starts = (first + index * self.rows_at_once for index in range(self.config.accumulation))
         return [examples[start : start + self.rows_at_once] for start in starts]
 
     def _clip_and_check(self, loss: float, examples: Examples) -> None:
-        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf))
+        found = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
+        norm = float(sharding.whole(found))
         if math.isfinite(loss) and math.isfinite(norm):
             return
         what = f"the norm of the gradient is {norm}" if math.isfinite(loss) else f"the loss is {loss}"
         raise MnemicError(
             f"{what} at step {self.state.step + 1}; the first that is not finite is {self._first_bad(examples)}; "
-            f"{self._kept()}; try a learning rate below {learning_rate(self.state.step, self.config):.2g}"
+            f"{self.keeper.kept()}; try a learning rate below {learning_rate(self.state.step, self.config):.2g}"
         )
 
     def _first_bad(self, examples: Examples) -> str:
@@ -204,8 +247,17 @@ class _Training:
 
     def _evaluate(self) -> None:
         answers = answer(self.objective, self.validation, self.device)
-        accuracy = float(answers.correct.mean()) if self.task.chance is not None else None
-        self.state.count_evaluation(float(answers.loss.mean()), accuracy, self.config)
+        loss, accuracy = float(answers.loss.mean()), None
+        if self.judge is not None:
+            self.model.eval()
+            with torch.no_grad():
+                accuracy = float(self.judge(self.model))
+            self.objective.train()
+        elif self.task.chance is not None:
+            accuracy = float(answers.correct.mean())
+        self.state.count_evaluation(loss, accuracy, self.config)
+        if self.keeps_best:
+            self.keeper.keep_if_best(self.state, -loss if self.judge is None or accuracy is None else accuracy)
 
     def _validation_rows(self) -> list[Examples]:
         examples = self.task.sample("valid", self.config.eval_rows, self.config.seed)
@@ -214,6 +266,8 @@ class _Training:
         return [examples[start : start + self.rows_at_once] for start in range(0, len(examples), self.rows_at_once)]
 
     def _measured_need(self) -> room.Need:
+        if self.is_sharded:  # no process could hold what a whole row takes of a whole model
+            return room.Need(fixed=0, per_row=1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             row = training_batch(self.task.sample("train", 1, self.config.seed)).to(self.device)
             need = room.measure(self.objective, row)
@@ -227,32 +281,7 @@ class _Training:
             torch.cuda.empty_cache()
         rows, step = self.rows_at_once, self.state.step + 1
         fits = room.batch_that_fits(self.need, room.available_bytes(self.device), rows // 2)
-        return f"out of memory at step {step} with {rows} rows at once; {fits}; {self._kept()}"
-
-    def _find_checkpoint(self, resume: bool) -> None:
-        if self.folder is None:
-            return
-        if not resume:
-            if checkpoint.checkpoints(self.folder):
-                raise UsageError(f"{self.folder} already holds checkpoints; resume that run, or name another folder")
-            return
-        found = checkpoint.load_newest(self.folder, self.model, self.optimizer)
-        if found is not None:
-            if found["fingerprint"] != self.state.fingerprint:
-                raise UsageError(f"{self.folder} is of another task or other training options; name another folder")
-            self.state = State(**found)
-
-    def _save(self) -> None:
-        if self.folder is not None and self.accelerator.is_main_process:
-            newest = checkpoint.checkpoints(self.folder)[-1:]
-            if not newest or checkpoint.step_of(newest[0]) != self.state.step:
-                state, keep = asdict(self.state), self.config.keep_checkpoints
-                checkpoint.save(self.folder, self.state.step, self.model, self.optimizer, state, keep)
-        self.accelerator.wait_for_everyone()
-
-    def _kept(self) -> str:
-        kept = checkpoint.checkpoints(self.folder) if self.folder is not None else []
-        return f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+        return f"out of memory at step {step} with {rows} rows at once; {fits}; {self.keeper.kept()}"
 
     def _report(self, *, at_once: bool) -> None:
         now = time.perf_counter()

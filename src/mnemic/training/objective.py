@@ -10,11 +10,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mnemic.models.visibility import attention_masks
 from mnemic.tasks.base import UNASKED, BoolArray, Examples, IntArray
 
 __all__ = ["AskedLoss", "Batch", "scored_batch", "training_batch"]
+
+_LOGITS_AT_ONCE = 2**27  # half a GiB in float32; a row of 32,768 tokens over 151,936 ids would take 18.5
 
 
 @dataclass(frozen=True)
@@ -79,36 +82,62 @@ class AskedLoss(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """The sum, in nats, of the cross-entropies of the N targets."""
-        logits, auxiliary = self._logits(batch)
-        return F.cross_entropy(logits, batch.targets, reduction="sum") + auxiliary * len(batch.targets)
+        x, head, auxiliary = self._asked(batch)
+        most = max(1, _LOGITS_AT_ONCE // self.vocab_size) if head is not None else len(x)
+        if len(x) <= most:
+            summed = self._cross_entropy(x, batch.targets, head)
+        else:
+            pieces = zip(x.split(most), batch.targets.split(most), strict=True)
+            summed = sum(
+                (checkpoint(self._cross_entropy, *piece, head, use_reentrant=False) for piece in pieces),
+                start=x.new_zeros((), dtype=torch.float32),
+            )
+        return summed + auxiliary * len(batch.targets)
 
     def logits(self, batch: Batch) -> Tensor:
         """[N, V] in float32."""
-        return self._logits(batch)[0]
+        x, head, _ = self._asked(batch)
+        return self._logits(x, head)
 
-    def _logits(self, batch: Batch) -> tuple[Tensor, Tensor | float]:
-        """Logits, and what the mixers ask for beside the task (0 for most).
+    @property
+    def base(self) -> nn.Module:
+        """The model without what adapters wrap around it; they also stand inside its layers, and work from there."""
+        unwrap = getattr(self.model, "get_base_model", None)
+        return unwrap() if unwrap is not None else self.model
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.base.config.get_text_config().vocab_size)  # type: ignore[operator, union-attr]
+
+    def _asked(self, batch: Batch) -> tuple[Tensor, nn.Module | None, Tensor | float]:
+        """States [N, C] with the head that makes logits of them, or those [N, V] and None; and auxiliary losses.
 
         The head is applied only where the task asks: with thousands of ids and a few questions a row it would
         otherwise be nine tenths of the work.
         """
-        body, head = getattr(self.model, "model", None), getattr(self.model, "lm_head", None)
+        base = self.base
+        body, head = getattr(base, "model", None), getattr(base, "lm_head", None)
         arguments = {"input_ids": batch.input_ids, "attention_mask": self._mask(batch), "use_cache": False}
         if batch.positions is not None:
             arguments["position_ids"] = batch.positions
         with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             if isinstance(body, nn.Module) and isinstance(head, nn.Module):
                 out = body(**arguments)
-                logits = head(_chosen(out.last_hidden_state, batch.asked))
-            else:
-                out = self.model(**arguments)
-                logits = _chosen(out.logits, batch.asked)
-        return logits.float(), _auxiliary(out)
+                return _chosen(out.last_hidden_state, batch.asked), head, _auxiliary(out)
+            out = self.model(**arguments)
+            return _chosen(out.logits, batch.asked), None, _auxiliary(out)
+
+    def _logits(self, x: Tensor, head: nn.Module | None) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return (x if head is None else head(x)).float()
+
+    def _cross_entropy(self, x: Tensor, targets: Tensor, head: nn.Module | None) -> Tensor:
+        return F.cross_entropy(self._logits(x, head), targets, reduction="sum")
 
     def _mask(self, batch: Batch) -> Any:
         if batch.visible_until is None:
             return batch.attention_mask
-        return attention_masks(self.model.config, batch.visible_until, batch.documents, batch.attention_mask)
+        return attention_masks(self.base.config, batch.visible_until, batch.documents, batch.attention_mask)
 
 
 def _auxiliary(out: object) -> Tensor | float:

@@ -5,12 +5,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnemic.tasks.base import TaskConfig
 from mnemic.training.config import TrainConfig
+from mnemic.training.rows import Rows
 
 __all__ = ["State", "fingerprint"]
 
-_NO_PART_OF_THE_RESULT = {"checkpoint_every", "keep_checkpoints"}
+_NO_PART_OF_THE_RESULT = {"checkpoint_every", "keep_checkpoints", "checkpointing", "shard"}
 
 
 @dataclass
@@ -23,6 +23,7 @@ class State:
         curve: one point per evaluation.
         loss_sum, loss_steps: of the training losses since the last evaluation.
         best_loss: the lowest validation loss so far.
+        best_score: the highest score so far, of those that the caller gives, or the lowest loss with a minus.
         evaluations_without_gain: since then.
         stopped_early_at: the step at which the target was met or patience ended.
         seconds: spent in training steps.
@@ -36,6 +37,7 @@ class State:
     loss_sum: float = 0.0
     loss_steps: int = 0
     best_loss: float | None = None
+    best_score: float | None = None
     evaluations_without_gain: int = 0
     stopped_early_at: int | None = None
     seconds: float = 0.0
@@ -74,7 +76,7 @@ class State:
             self.stopped_early_at = self.step
 
 
-def fingerprint(task: TaskConfig, config: TrainConfig) -> str:
+def fingerprint(task: Rows, config: TrainConfig) -> str:
     """Equal for two runs exactly when one may go on from the other's checkpoint."""
     options = config.model_dump(mode="json", exclude=_NO_PART_OF_THE_RESULT)
     return hashlib.sha256(json.dumps([task.hash(), options], sort_keys=True).encode()).hexdigest()
