@@ -51,6 +51,11 @@ class AttentionMemory(LayerMemory):
         super().__init__()
         self.keys, self.values, self.conv = keys, values, conv
 
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Hold [B, G, T, D] more; all keys and values that are held then."""
+        self.keys, self.values = torch.cat([self.keys, k], dim=2), torch.cat([self.values, v], dim=2)
+        return self.keys, self.values
+
     def reset(self) -> None:
         super().reset()
         self.keys, self.values = self.keys[:, :, :0], self.values[:, :, :0]
@@ -136,8 +141,8 @@ class Attention(Mixer):
         positions = step.query_positions(x)
         q, k, v, conv = self.qkv(x, positions, memory.conv if memory else None, real_tokens(step, time))
         if memory is not None:
-            k, v = torch.cat([memory.keys, k], dim=2), torch.cat([memory.values, v], dim=2)
-            memory.keys, memory.values, memory.conv, memory.seen = k, v, conv, memory.seen + time
+            k, v = memory.append(k, v)
+            memory.conv, memory.seen = conv, memory.seen + time
         o = attention(q, k, v, *self._who_sees_whom(step, time, k.shape[2], x.device))
         return self.out(o.transpose(1, 2).flatten(-2))
 

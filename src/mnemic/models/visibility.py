@@ -93,7 +93,10 @@ def attention_masks(
         return full
     masks = {"full_attention": full, "linear_attention": real}
     if "sliding_attention" in kinds and not isinstance(text, MnemicConfig):
-        masks["sliding_attention"] = mask(torch.full_like(visible_until, visible_until.shape[1]), text.sliding_window)
+        within = torch.full_like(visible_until, visible_until.shape[1])
+        if real is not None:  # padding is seen by nobody but itself, which keeps what it returns finite
+            within = within.where(real, torch.arange(1, visible_until.shape[1] + 1, device=real.device))
+        masks["sliding_attention"] = mask(within, text.sliding_window)
     return masks if masked_by_layer_type(text) else masks["sliding_attention"]
 
 
