@@ -10,7 +10,7 @@ from mnemic.errors import MnemicError, UsageError
 from mnemic.llm.errors import LLMError
 from mnemic.teaching.stage_log import Entry, StageLog, Status, digest, json_text
 
-__all__ = ["Dropped", "Outcome", "Route", "Stage"]
+__all__ = ["Dropped", "Outcome", "Route", "Stage", "StageFault"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -20,6 +20,10 @@ class Dropped(Exception):
 
     The message is the reason; what stands before its first colon is counted.
     """
+
+
+class StageFault(TypeError):
+    """A stage returned what it may not, which is a mistake in its code."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class Route:
             return {
                 "status": "failed", "error": type(failed).__name__, "reason": str(failed), "transient": is_transient
             }  # fmt: skip
+        expected = f"stage '{stage.name}' must return item '{item_id}' as a JSON object with its id"
         if not isinstance(result, dict) or result.get("id") != item_id:
-            raise TypeError(f"stage '{stage.name}' must return item '{item_id}' with its id, not {result!r:.200}")
+            raise StageFault(f"{expected}, not {str(result)[:200]}")
+        try:
+            json_text(result)
+        except (TypeError, ValueError) as wrong:
+            raise StageFault(f"{expected}: {wrong}") from wrong
         return {"status": "ok", "item": result}
