@@ -11,7 +11,7 @@ Legend: B batch, T tokens of a prompt, E tokens of one extended for restart, V v
 import time
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -28,7 +28,7 @@ from mnemic.teaching.memento.restart import expand_for_restart
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules, Role
 from mnemic.teaching.memento.step_masks import StepMasks
 
-__all__ = ["Prompt", "Row", "RunningBatch"]
+__all__ = ["Prompt", "Row", "RunningBatch", "Seconds", "check_model"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Row:
         tokens: all that were fed, the prompt first; the index is the logical position.
         trace: tokens held after each of them was fed; a prompt is read in one pass, which holds all of it.
         evicted: how often a span left.
+        forced: how often a block was ended by force.
         live: False once it has ended; what is fed to it then is no token of it.
     """
 
@@ -64,10 +65,11 @@ class Row:
     tokens: list[int]
     trace: list[int]
     evicted: int = 0
+    forced: int = 0
     live: bool = True
 
     def fork(self) -> "Row":
-        return Row(self.tracker.copy(), list(self.tokens), list(self.trace), self.evicted, self.live)
+        return replace(self, tracker=self.tracker.copy(), tokens=list(self.tokens), trace=list(self.trace))
 
 
 @dataclass

@@ -1,0 +1,240 @@
+"""Generation in which summarised blocks really leave the cache, through transformers' own `generate`.
+
+Legend: B rows, T tokens of the prompts, N new tokens, V vocabulary.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList
+
+from mnemic.errors import UsageError
+from mnemic.teaching.memento.blocks import Block
+from mnemic.teaching.memento.decoding import Prompt, RunningBatch, Seconds
+from mnemic.teaching.memento.generation_limits import check_arguments, check_generation, left_padded
+from mnemic.teaching.memento.marker_logits import BlockCap, WellFormed
+from mnemic.teaching.memento.rules import MarkerIds, MementoRules
+
+__all__ = ["MementoOutput", "memento_decode", "memento_generate"]
+
+
+@dataclass(frozen=True)
+class MementoOutput:
+    """
+    Attributes:
+        sequences: [B, T + N], as `generate` returns them.
+        prompts: T.
+        blocks: per row, its completed blocks, in positions of the row without padding.
+        kv_trace: per row, the tokens held after each token that was fed; the last one sampled never is.
+        allocated_peak: slots that were set aside for each row, at most.
+        allocated_bytes_peak: bytes of keys and values that were set aside, all rows together, at most.
+        malformed, forced_block_ends, evictions: per row, how often.
+        seconds: of the forward passes, of eviction, of sampling.
+        scores, logits: [B, V] per new token, where asked for, as in transformers.
+    """
+
+    sequences: Tensor
+    prompts: int
+    blocks: list[list[Block]]
+    kv_trace: list[list[int]]
+    allocated_peak: int
+    allocated_bytes_peak: int
+    malformed: list[int]
+    forced_block_ends: list[int]
+    evictions: list[int]
+    seconds: Seconds
+    scores: tuple[Tensor, ...] | None = None
+    logits: tuple[Tensor, ...] | None = None
+
+    @property
+    def peak_tokens(self) -> list[int]:
+        """Per row, the most tokens held at once."""
+        return [max(trace) for trace in self.kv_trace]
+
+    @property
+    def area(self) -> list[int]:
+        """Per row, token-steps: the sum of its trace."""
+        return [sum(trace) for trace in self.kv_trace]
+
+
+def memento_generate(
+    model: Any,
+    input_ids: Tensor,
+    *,
+    rules: MementoRules,
+    markers: MarkerIds,
+    attention_mask: Tensor | None = None,
+    roles: Tensor | None = None,
+    max_new_tokens: int | None = None,
+    well_formed: bool = False,
+    forced: Sequence[Sequence[int]] | None = None,
+    compact_slots: int | None = None,
+    capacity: int = 0,
+    streamer: Any = None,
+    **generate: Any,
+) -> MementoOutput:
+    """Generate with eviction.
+
+    Args:
+        input_ids: [B, T], padded on the left.
+        attention_mask: [B, T], 0 on padding.
+        roles: [B, T] of `Role`, who wrote each token of the prompts; None: all of it is protected.
+        well_formed: forbid markers out of order.
+        forced: per row the tokens that it continues with; nothing is sampled then.
+        compact_slots: free slots in every row before they are closed up; None for the default.
+        capacity: slots to set aside from the start.
+        generate: what transformers' `generate` takes: samplers, stopping criteria, eos, num_return_sequences...
+
+    Raises:
+        UsageError: what cannot work with eviction, with the reason.
+    """
+    check_arguments(generate)
+    if max_new_tokens is None and forced is not None:
+        max_new_tokens = max(map(len, forced), default=0)
+    if max_new_tokens is not None:
+        generate["max_new_tokens"] = max_new_tokens
+    if streamer is not None:
+        # `generate` of transformers 5 gives the prompt to a streamer and forgets to hand it on to a custom loop
+        streamer.put(input_ids.cpu())
+    decode = partial(memento_decode, streamer=streamer)
+    output = model.generate(
+        input_ids,
+        attention_mask=attention_mask,
+        custom_generate=decode,
+        rules=rules,
+        markers=markers,
+        roles=roles,
+        well_formed=well_formed,
+        forced=forced,
+        compact_slots=compact_slots,
+        capacity=capacity,
+        return_dict_in_generate=True,
+        **generate,
+    )
+    assert isinstance(output, MementoOutput)
+    return output
+
+
+@torch.no_grad()
+def memento_decode(
+    model: Any,
+    input_ids: Tensor,
+    logits_processor: Any,
+    stopping_criteria: Any,
+    generation_config: Any,
+    rules: MementoRules | None = None,
+    markers: MarkerIds | None = None,
+    roles: Tensor | None = None,
+    well_formed: bool = False,
+    forced: Sequence[Sequence[int]] | None = None,
+    compact_slots: int | None = None,
+    capacity: int = 0,
+    synced_gpus: bool = False,
+    streamer: Any = None,
+    **model_kwargs: Any,
+) -> MementoOutput | Tensor:
+    """The loop behind :func:`memento_generate`, for `model.generate(custom_generate=memento_decode, rules=...)`.
+
+    Returns:
+        the sequences [B, T + N], or with `return_dict_in_generate` a :class:`MementoOutput`.
+    """
+    if rules is None or markers is None:
+        raise UsageError(
+            "memento_decode needs rules=MementoRules(...) and markers=MarkerIds(...) in the call of generate"
+        )
+    check_generation(generation_config, model_kwargs, synced_gpus)
+    prompts = _prompts(input_ids, model_kwargs.get("attention_mask"), roles)
+    if forced is not None and len(forced) != len(prompts):
+        raise UsageError(f"forced holds {len(forced)} continuations for {len(prompts)} rows; give one for each")
+    batch, logits = RunningBatch.start(
+        model, prompts, rules=rules, markers=markers, compact_slots=compact_slots, capacity=capacity
+    )
+    processors = LogitsProcessorList(logits_processor)
+    if well_formed:
+        processors.append(WellFormed(batch.rows))
+    if rules.max_block_tokens:
+        processors.append(BlockCap(batch.rows, rules.max_block_tokens))
+    pad = generation_config._pad_token_tensor
+    pad = pad.to(input_ids.device) if pad is not None else torch.zeros((), dtype=torch.int64, device=input_ids.device)
+    ends = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria) or forced is not None
+    unfinished = torch.ones(len(prompts), dtype=torch.int64, device=input_ids.device)
+    kept: dict[str, list[Tensor]] = {"scores": [], "logits": []}
+    time_steps = input_ids.shape[1]
+    fed: list[int] | None = None
+    while True:
+        if fed is not None:
+            logits = batch.feed(fed)
+        began = time.perf_counter()
+        raw = logits.to(copy=True, dtype=torch.float32, device=input_ids.device)
+        scores = raw if forced is not None else processors(input_ids, raw)
+        if generation_config.output_scores:
+            kept["scores"].append(scores)
+        if generation_config.output_logits:
+            kept["logits"].append(raw)
+        if forced is not None:
+            tokens = _forced_tokens(forced, input_ids.shape[1] - time_steps, pad)
+        elif generation_config.do_sample:
+            tokens = torch.multinomial(torch.softmax(scores, dim=-1), num_samples=1).squeeze(1)
+        else:
+            tokens = scores.argmax(dim=-1)
+        if ends:
+            tokens = tokens * unfinished + pad * (1 - unfinished)
+        input_ids = torch.cat([input_ids, tokens[:, None]], dim=-1)
+        if streamer is not None:
+            streamer.put(tokens.cpu())
+        if forced is not None:
+            stopped = torch.tensor([len(row) <= input_ids.shape[1] - time_steps for row in forced]).to(tokens.device)
+        else:
+            stopped = stopping_criteria(input_ids, tuple(kept["scores"]) or None)
+        unfinished = unfinished & ~stopped
+        live, fed = unfinished.tolist(), tokens.tolist()
+        for index, row in enumerate(batch.rows):
+            if row.live and not live[index]:
+                row.tracker.push(fed[index], len(row.tokens))  # it is never fed, but may complete a block
+                batch.end(index)
+        batch.seconds.sampling += time.perf_counter() - began
+        if not any(live):
+            break
+    if streamer is not None:
+        streamer.end()
+    if not generation_config.return_dict_in_generate:
+        return input_ids
+    return _output(batch, input_ids, time_steps, {name: tuple(held) or None for name, held in kept.items()})
+
+
+def _prompts(input_ids: Tensor, attention_mask: Tensor | None, roles: Tensor | None) -> list[Prompt]:
+    real = left_padded(input_ids, attention_mask)
+    rows = input_ids.tolist()
+    if roles is None:
+        return [Prompt(row[start:]) for row, start in zip(rows, real, strict=True)]
+    if roles.ndim != 2 or roles.shape[1] != input_ids.shape[1] or len(rows) % len(roles):
+        raise UsageError(f"roles is {tuple(roles.shape)}; want one role for each of {tuple(input_ids.shape)} tokens")
+    who = roles.repeat_interleave(len(rows) // len(roles), dim=0).tolist()  # for num_return_sequences
+    return [Prompt(row[start:], role[start:]) for row, role, start in zip(rows, who, real, strict=True)]
+
+
+def _forced_tokens(forced: Sequence[Sequence[int]], step: int, pad: Tensor) -> Tensor:
+    filler = int(pad.flatten()[0])
+    return torch.tensor([row[step] if step < len(row) else filler for row in forced], device=pad.device)
+
+
+def _output(batch: RunningBatch, sequences: Tensor, prompts: int, kept: dict[str, Any]) -> MementoOutput:
+    batch.cache.note_allocation()
+    return MementoOutput(
+        sequences=sequences,
+        prompts=prompts,
+        blocks=[row.tracker.blocks for row in batch.rows],
+        kv_trace=[row.trace for row in batch.rows],
+        allocated_peak=batch.cache.most_allocated,
+        allocated_bytes_peak=batch.cache.most_allocated_bytes,
+        malformed=[row.tracker.malformed for row in batch.rows],
+        forced_block_ends=[row.forced for row in batch.rows],
+        evictions=[row.evicted for row in batch.rows],
+        seconds=batch.seconds,
+        **kept,
+    )
