@@ -33,7 +33,7 @@ def marker_ids(tokenizer: Any, markers: MarkerStrings = MARKERS) -> MarkerIds:
     found = []
     for text in astuple(markers):
         ids = tokenizer.encode(text, add_special_tokens=False)
-        if len(ids) != 1 or tokenizer.convert_tokens_to_ids(text) != ids[0]:
+        if len(ids) != 1 or tokenizer.convert_ids_to_tokens(ids[0]) != text:  # unknown words too are one token
             name = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
             raise UsageError(
                 f"tokenizer '{name}' has no token {text} (it reads it as {len(ids)} tokens); add_markers(tokenizer, "
