@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mnemic.errors import MnemicError, UsageError
-from mnemic.llm.errors import LLMError
+from mnemic.llm.errors import LLMError, Stopped
 from mnemic.llm.protocol import Metered
 from mnemic.teaching.build_folder import BuildFolder, Manifest, written_aside
 from mnemic.teaching.build_progress import BuildProgress, Meter, OnProgress
@@ -193,8 +193,10 @@ class _Build:
             try:
                 outcome = self.route.take(*task, self.stop.is_set)
             except BaseException as failed:
-                with self.lock:
-                    self.error = self.error or failed
+                is_told_to = isinstance(failed, Stopped) and self.stop.is_set()
+                if not is_told_to:
+                    with self.lock:
+                        self.error = self.error or failed
                 return
             if outcome is not None:
                 with self.lock:
