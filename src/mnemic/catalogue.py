@@ -162,7 +162,7 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
         ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib", "psutil"), "models"
     )
-    | dict.fromkeys(("peft", "pyarrow", "sklearn"), "teaching")
+    | dict.fromkeys(("peft", "pyarrow"), "teaching")
     | dict.fromkeys(("fastapi", "uvicorn"), "serving")
     | {"httpx2": "llm", "trl": "trl"}
 )

@@ -5,17 +5,19 @@ digits. The memento of that block saw it (direct); later ones saw only what that
 ones saw nothing (the control, which must stay at chance). What the memento's own text tells is measured too, as the
 share that is no second stream. Source: Kontonis et al. 2026 (arXiv 2604.09852), its section on probing.
 
-Legend: B rows, T time, L layers, M tokens of a memento, F features of a layer, P digits.
+Legend: B rows, T time, L layers, M tokens of a memento, F features, P digits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from mnemic.errors import UsageError
@@ -23,7 +25,10 @@ from mnemic.models.visibility import attention_masks, layer_kinds
 
 __all__ = ["ProbeReport", "ProbeScore", "keys_and_values", "probe_kv", "probe_score"]
 
-HIDDEN = 128
+WIDE, NARROW = 256, 128
+BATCH = 128
+EPOCHS = 40
+PATIENCE = 4  # epochs without a lower loss
 TEST_SHARE = 0.25
 LEAST_ROWS = 200
 
@@ -93,7 +98,7 @@ class ProbeReport:
 def keys_and_values(
     model: Any, input_ids: Tensor, visible_until: Tensor, places: Tensor, layers: Sequence[int]
 ) -> Features:
-    """[B, L, F]: keys and values of the tokens at `places`, as the cache holds them.
+    """[B, L, F]: keys and values of the tokens at `places` in each layer, as the cache holds them.
 
     Args:
         model: a transformers decoder or the host.
@@ -121,7 +126,7 @@ def keys_and_values(
 
 
 def probe_score(features: Features, digits: NDArray[np.int64], seed: int = 0) -> ProbeScore:
-    """Train a network of one hidden layer per digit; test it on passcodes that it never saw.
+    """Train a network of two hidden layers to name all digits; test it on passcodes that it never saw.
 
     Args:
         features: [B, F].
@@ -130,22 +135,53 @@ def probe_score(features: Features, digits: NDArray[np.int64], seed: int = 0) ->
     Raises:
         UsageError: too few rows or passcodes to train and test on.
     """
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.preprocessing import StandardScaler
-
     test = _held_out(digits, seed)
-    scaler = StandardScaler().fit(features[~test])
-    x_train, x_test = scaler.transform(features[~test]), scaler.transform(features[test])
-    right, guessed = [], []
-    for place in range(digits.shape[1]):
-        y_train, y_test = digits[~test, place], digits[test, place]
-        network = MLPClassifier((HIDDEN,), early_stopping=True, n_iter_no_change=5, max_iter=100, random_state=seed)
-        network.fit(x_train, y_train)
-        right.append(network.predict(x_test) == y_test)
-        guessed.append(y_test == np.bincount(y_train).argmax())
-    per_row = np.stack(right).mean(axis=0)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.from_numpy(features).float()
+    x = (x - x[~test].mean(0)) / (x[~test].std(0) + 1e-6)
+    y = torch.from_numpy(digits)
+    network = _trained(x[~test], y[~test], generator)
+    with torch.no_grad():
+        named = network(x[test]).unflatten(1, (-1, 10)).argmax(-1)
+    per_row = (named == y[test]).double().mean(1).numpy()
+    commonest = [np.bincount(column, minlength=10).argmax() for column in digits[~test].T]
     error = float(per_row.std(ddof=1) / len(per_row) ** 0.5)
-    return ProbeScore(float(per_row.mean()), float(np.mean(guessed)), error, int(test.sum()))
+    return ProbeScore(float(per_row.mean()), float((digits[test] == commonest).mean()), error, int(test.sum()))
+
+
+def _trained(x: Tensor, y: Tensor, generator: torch.Generator) -> nn.Sequential:
+    """The network at its best on a quarter of these rows, the others being trained on.
+
+    Args:
+        x: [B, F].
+        y: [B, P].
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(1 << 31, (), generator=generator)))
+        hidden = [nn.Linear(x.shape[1], WIDE), nn.ReLU(), nn.Linear(WIDE, NARROW), nn.ReLU()]
+        network = nn.Sequential(*hidden, nn.Linear(NARROW, 10 * y.shape[1]))
+    order = torch.randperm(len(x), generator=generator)
+    valid, train = order[: len(x) // 4], order[len(x) // 4 :]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.1)
+    best, kept, stale = torch.inf, deepcopy(network.state_dict()), 0
+    for _ in range(EPOCHS):
+        for part in train[torch.randperm(len(train), generator=generator)].split(BATCH):
+            optimizer.zero_grad()
+            _loss(network, x[part], y[part]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            loss = float(_loss(network, x[valid], y[valid]))
+        stale += 1
+        if loss < best:
+            best, kept, stale = loss, deepcopy(network.state_dict()), 0
+        if stale == PATIENCE:
+            break
+    network.load_state_dict(kept)
+    return network
+
+
+def _loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(network(x).unflatten(1, (-1, 10)).flatten(0, 1), y.flatten())
 
 
 def probe_kv(
@@ -179,7 +215,8 @@ def probe_kv(
         layers = [index for index, kind in enumerate(layer_kinds(model.config)) if kind == "full_attention"]
     _held_out(digits, seed)  # refuses too few rows before the model runs
     batches = range(0, len(input_ids), batch_size)
-    steps, done = len(places) * (len(batches) + len(layers) + 2), 0
+    scores = 2 if len(layers) == 1 else 2 + len(layers)
+    steps, done = len(places) * (len(batches) + scores), 0
     by_distance: dict[int, ProbeScore] = {}
     per_layer: dict[int, tuple[ProbeScore, ...]] = {}
     text: dict[int, ProbeScore] = {}
@@ -202,7 +239,10 @@ def probe_kv(
             step()
         features = np.concatenate(parts)
         by_distance[distance] = scored(features.reshape(len(features), -1))
-        per_layer[distance] = tuple(scored(features[:, index]) for index in range(len(layers)))
+        single = len(layers) == 1
+        per_layer[distance] = tuple(
+            by_distance[distance] if single else scored(features[:, index]) for index in range(len(layers))
+        )
         text[distance] = scored(_one_hot(input_ids.gather(1, where).cpu().numpy()))
     return ProbeReport(by_distance, per_layer, text, tuple(layers))
 
