@@ -50,7 +50,7 @@ def make_client(clock):
 
     yield make
     for client in clients:
-        client.__exit__(None, None, None)
+        client.close()
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Builds keep what they have done, whatever ends them, and go on from there to the same result."""
 
+import errno
 import json
 import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -144,6 +146,27 @@ def lines_of(path):
     return [json.loads(line) for line in path.open("rb")]
 
 
+def test_who_stops_is_told_of_what_failed(tmp_path):
+    def behave(stage, item):
+        raise {"i0": BadReply("no"), "i1": EndpointUnavailable("busy")}.get(item["id"], BudgetExhausted("used up"))
+
+    with pytest.raises(
+        BuildStopped, match=r"2 of 3 items are done .* to go on \(and with retry_failed to try the 1 that"
+    ):
+        run_pipeline(Worker(behave).stages(), items(3), tmp_path, config={}, workers=1)
+
+
+def test_what_a_killed_build_was_writing_is_cleared_away(tmp_path):
+    run_pipeline(Worker().stages(), items(3), tmp_path, config={})
+    for name in ("items.jsonl", "items.rejected.jsonl", "manifest.json"):
+        (tmp_path / f".{name}.12345").write_text("{")
+    run_pipeline(Worker().stages(), items(3), tmp_path, config={})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".lock", "1-first.jsonl", "2-second.jsonl", "items.jsonl", "items.rejected.jsonl", "manifest.json",
+        "progress.json",
+    ]  # fmt: skip
+
+
 def test_a_fault_of_a_stage_is_raised_and_loses_nothing(tmp_path):
     def behave(stage, item):
         if (stage, item["n"]) == ("second", 4):
@@ -264,6 +287,29 @@ def test_wrong_stages_are_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write to the folder"):
         run_pipeline([Stage("a", 1, dict)], [], tmp_path / "file", config={})
+
+
+def test_a_result_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path, monkeypatch):
+    run_pipeline(Worker().stages(), items(3), tmp_path, config={})
+    before = (tmp_path / "items.jsonl").read_bytes()
+    real = Path.open
+
+    def no_room(path, *args, **options):
+        if path.name.startswith(".items.jsonl"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", no_room)
+    with pytest.raises(
+        MnemicError, match=r"cannot write .*items\.jsonl: the disk is full; what was there before is kept"
+    ):
+        run_pipeline(Worker().stages(), items(5), tmp_path, config={})
+    monkeypatch.undo()
+    assert (tmp_path / "items.jsonl").read_bytes() == before
+    again = Worker()
+    run_pipeline(again.stages(), items(5), tmp_path, config={})
+    assert again.asked == []
+    assert len(lines_of(tmp_path / "items.jsonl")) == 5
 
 
 def test_no_items_make_an_empty_result(tmp_path):

@@ -98,6 +98,10 @@ class LLMClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the cache is the caller's."""
         self._transport.close()
 
     @property

@@ -23,7 +23,7 @@ _LONGEST_REST = 240.0
 class Endpoint(BaseModel):
     """One OpenAI-compatible server. Its key is in no repr, dump or message."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, coerce_numbers_to_str=True)
 
     base_url: str = Field(description="up to and without /chat/completions, such as http://localhost:8000/v1")
     api_key: SecretStr | None = Field(None, exclude=True, repr=False, description="bearer key; better an api_key_env")

@@ -6,6 +6,7 @@ progress.json     where the build is
 <name>.jsonl      the result, when all is done; <name>.rejected.jsonl what is not in it, and why
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from mnemic.errors import UsageError
+from mnemic.errors import MnemicError, UsageError
 from mnemic.version import __version__
 
 __all__ = ["BuildFolder", "Manifest", "written_aside"]
@@ -70,15 +71,16 @@ class BuildFolder:
             raise UsageError(f"cannot write to the folder '{path}': {failed.strerror}; name another one") from failed
         try:
             self._take_lock()
+            self._remove_unfinished()
             difference = self._difference(self.manifest)
             if difference is not None and not force:
                 raise UsageError(f"'{path}' {difference}; name another folder, or use force to build anew")
             if difference is not None:
                 self._set_aside()
+            self.write_manifest(self.manifest)
         except BaseException:
             os.close(self._lock)
             raise
-        self.write_manifest(self.manifest)
 
     def log_path(self, number: int) -> Path:
         return self.path / f"{number + 1}-{self.manifest.stages[number][0]}.jsonl"
@@ -107,6 +109,12 @@ class BuildFolder:
             raise UsageError(f"another build (process {holder}) is writing to '{self.path}'") from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+
+    def _remove_unfinished(self) -> None:
+        """What a killed writer was writing aside."""
+        for name in ("manifest.json", "progress.json", self.output.name, self.rejected.name):
+            for aside in self.path.glob(f".{name}.*"):
+                aside.unlink()
 
     def _stage_files(self) -> list[Path]:
         return sorted(p for p in self.path.glob("*.jsonl") if p.name.split("-")[0].isdigit())
@@ -143,7 +151,11 @@ class BuildFolder:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[IO[str]]:
-    """A file that takes the place of `path` once it is whole and on disk."""
+    """A file that takes the place of `path` once it is whole and on disk.
+
+    Raises:
+        MnemicError: it cannot be written; what was at `path` still is.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as file:
@@ -151,14 +163,23 @@ def written_aside(path: Path) -> Iterator[IO[str]]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as failed:
+        aside.unlink(missing_ok=True)
+        why = "the disk is full" if failed.errno in (errno.ENOSPC, errno.EDQUOT) else failed.strerror
+        raise MnemicError(f"cannot write {path}: {why}; what was there before is kept") from failed
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def _sync_folder(path: Path) -> None:
+    """Names of new files are on disk, too."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,12 +80,17 @@ class Meter:
         progress = self._progress(outcomes, kept, now - self._began)
         if is_written:
             self._written_at = now
-            aside = self._path.with_name(f".{self._path.name}.aside")
-            aside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-            aside.replace(self._path)
+            self._write(progress)
         if is_called and self._on_progress is not None:
             self._called_at = now
             self._on_progress(progress)
+
+    def _write(self, progress: BuildProgress) -> None:
+        """Not being able to say where the build is, on a full disk, is no reason to end it."""
+        aside = self._path.with_name(f".{self._path.name}.aside")
+        with suppress(OSError):
+            aside.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+            aside.replace(self._path)
 
     def _progress(self, outcomes: "Counter[str]", kept: int, seconds: float) -> BuildProgress:
         done = sum(outcomes.values())

@@ -217,7 +217,9 @@ class _Build:
         if is_complete:
             self._write_results(rejected)
         where = f"{self.counts.total()} of {self.meter.items or len(self.outcomes)} items are done"
-        hint = f"{where} and kept in '{self.folder.path}'; run the same again to go on"
+        failed = sum(row["status"] == "failed" and not row["transient"] for row in rejected)
+        and_retry = f" (and with retry_failed to try the {failed} that failed once more)" if failed else ""
+        hint = f"{where} and kept in '{self.folder.path}'; run the same again to go on{and_retry}"
         reason = None if is_complete else f"{self.error or 'stopped when asked to'}"
         self._write_manifest(rejected, reason)
         self._tick(last=True)
