@@ -132,7 +132,7 @@ class RunningBatch:
             batch.rows.append(Row(one.tracker, list(prompts[row].ids), list(range(1, len(prompts[row].ids) + 1))))
         cache.expect(positions, real)
         with batch.masks.kernel():
-            logits = batch._forward(ids, positions, batch.masks.prefill(until, real))
+            logits = batch.forward(ids, positions, batch.masks.prefill(until, real))
         cache.note_allocation()
         middle = time.perf_counter()
         for row in range(len(read)):
@@ -146,7 +146,7 @@ class RunningBatch:
     def feed(self, tokens: Sequence[int]) -> Tensor:
         """Feed one token per row and return the logits [B, V] after it; a row that is not live ignores its token."""
         began = time.perf_counter()
-        again = [self._evict_before(row, token) for row, token in enumerate(tokens)]
+        again = [self.evict_before(row, token) for row, token in enumerate(tokens)]
         if any(gone is not None for gone in again):
             self.cache.compact()
         evicted = time.perf_counter()
@@ -167,7 +167,7 @@ class RunningBatch:
             if row.live:
                 row.trace.append(int(self.cache.resident[index]))
         with self.masks.kernel():
-            logits = self._forward(ids, positions, self.masks.step(self.cache, real))
+            logits = self.forward(ids, positions, self.masks.step(self.cache, real))
         self.seconds.eviction += evicted - began
         self.seconds.forward += time.perf_counter() - evicted
         return logits
@@ -191,7 +191,7 @@ class RunningBatch:
         both.rows = [row.fork() for row in (*self.rows, *other.rows)]
         return both
 
-    def _evict_before(self, index: int, token: int) -> list[int] | None:
+    def evict_before(self, index: int, token: int) -> list[int] | None:
         """Evict what this token ends; the positions to feed again before it. None where nothing left."""
         row = self.rows[index]
         if not row.live:
@@ -211,7 +211,7 @@ class RunningBatch:
             self.cache.evict(index, eviction.rewind_to, position)
         return gone
 
-    def _forward(self, ids: NDArray[np.int64], positions: NDArray[np.int64], mask: Any) -> Tensor:
+    def forward(self, ids: NDArray[np.int64], positions: NDArray[np.int64], mask: Any) -> Tensor:
         device = self.masks.device
         given: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
         if self.model._supports_logits_to_keep():
