@@ -6,13 +6,13 @@ import errno
 import os
 import sys
 import traceback
-from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from mnemic.catalogue import EXTRA_OF
-from mnemic.errors import MissingExtra, MnemicError, UsageError, nearest
+from mnemic.cli.lazy import LazyGroup
+from mnemic.errors import MissingExtra, MnemicError, UsageError
 from mnemic.version import __version__
 
 __all__ = ["VERBS", "cli", "main"]
@@ -20,6 +20,7 @@ __all__ = ["VERBS", "cli", "main"]
 VERBS = {
     "compare": ("mnemic.cli.compare", "Train memories on a task; show what each recalls beside what it costs."),
     "train": ("mnemic.cli.train", "Train one model as a YAML file describes it."),
+    "teach": ("mnemic.cli.teach", "Teach a model to use a memory: MEMENTO's data, tuning and generation."),
     "reproduce": ("mnemic.cli.reproduce", "Test the claims of a paper."),
     "list": ("mnemic.cli.list", "The memories, tasks and studies that mnemic has."),
     "show": ("mnemic.cli.show", "One memory, task or study: what it is, its paper, its options."),
@@ -28,30 +29,8 @@ VERBS = {
 INTERRUPTED = 130
 
 
-class Verbs(click.Group):
-    """A group whose help reads the table of verbs and imports none of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        command = import_module(VERBS[cmd_name][0]).command
-        assert isinstance(command, click.Command)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in VERBS:
-            raise UsageError(f"unknown command '{args[0]}'{nearest(args[0], VERBS)}")
-        ctx.invoked_subcommand = args[0]  # so that a failing import of the verb can name it
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+class Verbs(LazyGroup):
+    """The verbs, and what a user sees when one fails."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -100,7 +79,7 @@ def _where(error: OSError) -> str:
     return f": '{os.fspath(error.filename)}'" if isinstance(error.filename, str | os.PathLike) else ""
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mnemic", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:

@@ -1,0 +1,30 @@
+"""`mnemic teach`: give a model that is there already a memory of its own, by the data it is tuned on."""
+
+from __future__ import annotations
+
+import click
+
+from mnemic.cli.lazy import LazyGroup
+
+__all__ = ["MEMENTO", "command"]
+
+MEMENTO = {
+    "build": ("mnemic.cli.teach.build", "Give reasoning traces their blocks and mementos, with a teacher model."),
+    "validate": ("mnemic.cli.teach.validate", "Check a file of traces, and show its lengths and ratios."),
+    "stats": ("mnemic.cli.teach.stats", "Figures of a file of traces, domain by domain."),
+}
+
+
+@click.group("teach")
+def command() -> None:
+    """Teach a model to use a memory: build the data, tune, generate, measure, export."""
+
+
+@command.group("memento", cls=LazyGroup, verbs=MEMENTO)
+def memento() -> None:
+    """MEMENTO: a model that writes notes on blocks of its reasoning, and then forgets the blocks.
+
+    \b
+    mnemic teach memento build synthetic:count=20 --teacher oracle --output data
+    mnemic teach memento validate data/traces.jsonl
+    """
