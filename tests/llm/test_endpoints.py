@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.llm import Endpoint
@@ -11,6 +11,7 @@ from mnemic.llm.endpoints import Pool
 from mnemic.llm.rates import MinuteWindow
 
 
+@settings(deadline=None)
 @given(limit=st.integers(1, 30), amounts=st.lists(st.tuples(st.integers(1, 40), st.floats(0, 30)), max_size=40))
 def test_no_minute_holds_more_than_the_limit(limit, amounts):
     """Against a count of every window that begins with a request. What is too large by itself goes over, alone."""
@@ -25,6 +26,7 @@ def test_no_minute_holds_more_than_the_limit(limit, amounts):
         assert sum(inside) <= limit or len(inside) == 1
 
 
+@settings(deadline=None)
 @given(limit=st.integers(1, 20), amounts=st.lists(st.integers(1, 20), min_size=1, max_size=30))
 def test_nobody_waits_longer_than_needed(limit, amounts):
     """A moment before it was let through, the request would have gone over the limit."""

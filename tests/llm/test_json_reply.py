@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import UsageError
@@ -22,12 +22,14 @@ WRAPPINGS = [
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
+@settings(max_examples=40, deadline=None)
 @given(value=st.lists(VALUES, max_size=4) | st.dictionaries(st.text(), VALUES, max_size=4))
 def test_json_is_found_in_its_wrapping(wrapping, value):
     text = wrapping.replace("{{", "{").replace("{}", "%s") % json.dumps(value)
     assert read_json_reply(text, {}) == value
 
 
+@settings(deadline=None)
 @given(value=st.dictionaries(st.text(min_size=1), VALUES, min_size=1, max_size=4), data=st.data())
 def test_what_is_cut_short_is_never_taken_for_whole(value, data):
     text = json.dumps(value)
