@@ -29,13 +29,14 @@ from mnemic.training.nonfinite import first_nonfinite
 from mnemic.training.objective import AskedLoss, training_batch
 from mnemic.training.optimizer import build_optimizer, learning_rate
 from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
+from mnemic.training.recomputing import set_checkpointing
 from mnemic.training.rows import Rows
 from mnemic.training.state import State, fingerprint
 
 __all__ = ["Judge", "TrainResult", "train"]
 
 Judge = Callable[[nn.Module], float]
-"""A score of the model as it is, higher is better: accuracy by generation, for instance."""
+"""A score of the model as it is from 0 to 1, higher is better: accuracy by generation, for instance."""
 
 _REPORT_SECONDS = 0.5
 
@@ -155,16 +156,14 @@ class _Training:
                     )
             self.model.eval()
             if self.config.checkpointing:
-                self.model.gradient_checkpointing_disable()  # type: ignore[operator]
+                set_checkpointing(self.model, on=False)
         state = self.state
         speed = state.steady_tokens / state.steady_seconds if state.steady_seconds else math.nan
         return TrainResult(state.curve, state.step, state.stopped_early_at, state.seconds, speed, peak.bytes)
 
     def _place_model(self) -> None:
         if self.config.checkpointing:
-            if not getattr(self.model, "supports_gradient_checkpointing", False):
-                raise UsageError(f"{type(self.model).__name__} has no gradient checkpointing; set checkpointing=false")
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            set_checkpointing(self.model, on=True)
         if not self.is_sharded:
             self.model.to(self.device)
         self.objective = AskedLoss(self.model, self.config.precision).train()
@@ -299,5 +298,6 @@ class _Training:
                 valid_loss=last.get("valid_loss"),
                 valid_accuracy=last.get("valid_accuracy"),
                 bytes_per_row=self.need.per_row,
+                evaluated_at=last.get("step"),
             )
         )

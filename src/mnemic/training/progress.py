@@ -18,6 +18,7 @@ class Progress:
         train_loss: mean since the last evaluation.
         valid_loss, valid_accuracy: of the last evaluation.
         bytes_per_row: what one more row of a batch takes in memory.
+        evaluated_at: step of the last evaluation.
     """
 
     phase: str
@@ -27,6 +28,7 @@ class Progress:
     valid_loss: float | None = None
     valid_accuracy: float | None = None
     bytes_per_row: int | None = None
+    evaluated_at: int | None = None
 
 
 OnProgress = Callable[[Progress], None]
