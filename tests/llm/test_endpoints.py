@@ -119,3 +119,17 @@ def test_rests_grow_until_it_answers(clock):
         rests.append(clock.time - began)
         pool.released(lease)
     assert rests == [15, 30, 60, 120, 240, 240, 240]
+
+
+def test_who_waits_says_for_what(clock):
+    pool = Pool([Endpoint(base_url="http://host/v1", requests_per_minute=1)], clock)
+    said = []
+    wait = clock.wait
+    clock.wait = lambda condition, seconds: (said.append(pool.waiting), wait(condition, seconds))
+    pool.answered(pool.acquire(1), 1)
+    lease = pool.acquire(1)
+    assert said == ["the limit per minute of http://host/v1 is reached; next try in 60 s"]
+    pool.failed(lease, "http://host/v1 answered 503", 90)
+    pool.acquire(1)
+    assert said[1:] == ["http://host/v1 answered 503; next try in 90 s"]
+    assert pool.waiting is None

@@ -188,18 +188,34 @@ def test_what_a_stage_may_not_return(tmp_path, made):
         run_pipeline([Stage("bad", 1, lambda item: made)], items(1), tmp_path, config={})
 
 
+class Told(FakeLLM):
+    """Notes what a build asks of its client."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.told = []
+
+    def stop(self):
+        super().stop()
+        self.told.append("stop")
+
+    def go_on(self):
+        super().go_on()
+        self.told.append("go on")
+
+
 def test_asked_to_stop_it_stops_and_goes_on_later(tmp_path):
-    fake = FakeLLM([("", "yes")])
+    fake = Told([("", "yes")])
     worker = Worker(lambda *_: time.sleep(0.002))
     with pytest.raises(Interrupted, match="run the same again to go on"):
         run_pipeline(
             worker.stages(), items(500), tmp_path, config={}, llm=fake, should_stop=lambda: len(worker.asked) > 20
         )
-    assert fake._stopped
+    assert fake.told == ["stop", "go on"]
     assert len(worker.asked) < 200
     rest = Worker()
     run_pipeline(rest.stages(), items(500), tmp_path, config={}, llm=fake)
-    assert not fake._stopped
+    assert "stop" not in fake.told[2:]
     assert sorted(worker.asked + rest.asked) == sorted((s, f"i{n}") for n in range(500) for s in ("first", "second"))
 
 

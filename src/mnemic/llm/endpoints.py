@@ -121,8 +121,8 @@ class Pool:
                     return self._lease(min(ready, key=lambda p: p.active / p.endpoint.max_concurrency), tokens, now)
                 if free:
                     when, place = min(free, key=lambda found: found[0])
-                    why = place.why if place.resting_until >= when else "its limit per minute is reached"
-                    self._wait_until(when, f"{place.endpoint.base_url}: {why}")
+                    at_limit = f"the limit per minute of {place.endpoint.base_url} is reached"
+                    self._wait_until(when, place.why if place.resting_until >= when else at_limit)
                 else:
                     self._clock.wait(self._changed, None)
 

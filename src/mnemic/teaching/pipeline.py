@@ -106,8 +106,6 @@ class _Build:
         self.threads = [threading.Thread(target=self._worker, daemon=True) for _ in range(workers)]
 
     def run(self, items: Iterable[Mapping[str, Any]], should_stop: Callable[[], bool] | None) -> Manifest:
-        if self.llm is not None:
-            self.llm.go_on()
         for thread in self.threads:
             thread.start()
         try:
@@ -269,6 +267,8 @@ class _Build:
     def _close(self) -> None:
         for thread in self.threads:
             thread.join()
+        if self.llm is not None:
+            self.llm.go_on()  # the client outlives the build that stopped it
         for log in self.logs:
             log.close()
         self.folder.close()
