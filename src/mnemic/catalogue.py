@@ -154,6 +154,10 @@ _STUDIES = (
         name="zoology", target="mnemic.studies.zoology:study", title="Zoology: recall explains the gap to attention",
         paper="Arora et al. 2024", arxiv="2312.04927",
     ),
+    Study(
+        name="memento", target="mnemic.studies.memento:study", title="MEMENTO: a model that manages its own context",
+        paper="Kontonis et al. 2026", arxiv="2604.09852",
+    ),
 )
 # fmt: on
 
