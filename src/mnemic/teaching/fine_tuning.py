@@ -1,7 +1,7 @@
 """Fine-tuning on traces in stages: each starts from the best evaluation of the one before.
 
 run/
-  config.json               what decides the run, so that a folder is not mixed
+  run.json                  what decides the run, so that a folder is not mixed
   1-full/, 2-memento/ …     a stage: checkpoints/ while it trains, best/, done.json when it is over
   metrics.jsonl             one line per evaluation
   results.jsonl             one record per stage; report.html is made from it
@@ -224,7 +224,7 @@ class _FineTuning:
 
     def _claim(self, tokens: TokenisedTraces, *, resume: bool) -> None:
         """See that the folder is empty, or of this very run."""
-        path = self.directory / "config.json"
+        path = self.directory / "run.json"
         mine = {"model": self.name, "traces": tokens.key, "config": self.config.model_dump(mode="json")}
         for free in ("device", "shard", "checkpointing", "checkpoint_every", "rows_at_once"):
             mine["config"].pop(free)  # type: ignore[attr-defined]

@@ -12,6 +12,11 @@ MEMENTO = {
     "build": ("mnemic.cli.teach.build", "Give reasoning traces their blocks and mementos, with a teacher model."),
     "validate": ("mnemic.cli.teach.validate", "Check a file of traces, and show its lengths and ratios."),
     "stats": ("mnemic.cli.teach.stats", "Figures of a file of traces, domain by domain."),
+    "train": (
+        "mnemic.cli.teach.train",
+        "Tune a model on traces: their form first, then to do without what is summarised.",
+    ),
+    "export": ("mnemic.cli.teach.export", "Copy a taught model with its template and memento.json, for a server."),
 }
 
 
