@@ -14,7 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from mnemic.catalogue import STUDIES, SYSTEMS, TASKS
+from mnemic.catalogue import RECIPES, STUDIES, SYSTEMS, TASKS
 from mnemic.cli import VERBS, cli
 from mnemic.tasks import parse_task
 
@@ -130,7 +130,17 @@ def test_every_system_has_its_page_and_is_listed(name: str) -> None:
 
 def test_the_readme_calls_ready_exactly_what_is_in_the_catalogue() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert sorted(re.findall(r"ready: `([\w-]+)`", readme)) == sorted(SYSTEMS)
+    assert sorted(re.findall(r"ready: `([\w-]+)`", readme)) == sorted([*SYSTEMS, *RECIPES])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_its_page_and_is_listed(name: str) -> None:
+    recipe, text = RECIPES[name], (ROOT / f"docs/systems/{name}.md").read_text("utf-8")
+    assert text.startswith(f"# {recipe.title}\n")
+    assert f"`{name}`, a recipe; place: {recipe.place}." in text
+    assert f"arxiv.org/abs/{recipe.arxiv}" in text
+    assert f"[{recipe.title}](docs/systems/{name}.md)" in (ROOT / "README.md").read_text("utf-8")
+    assert f"[`{name}`]({name}.md)" in (ROOT / "docs/systems/index.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mnemic.catalogue import STUDIES, SYSTEMS, TASKS, Study, System, Task
+from mnemic.catalogue import RECIPES, STUDIES, SYSTEMS, TASKS, Recipe, Study, System, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src/mnemic"
@@ -134,8 +134,12 @@ def test_no_file_is_large() -> None:
     assert [name_of(path) for path in project_files() if path.stat().st_size > 1_000_000] == []
 
 
-@pytest.mark.parametrize("entry", [*SYSTEMS.values(), *TASKS.values(), *STUDIES.values()], ids=lambda entry: entry.name)
-def test_every_entry_of_the_catalogue_exists_and_is_tested(entry: System | Task | Study) -> None:
+@pytest.mark.parametrize(
+    "entry",
+    [*SYSTEMS.values(), *RECIPES.values(), *TASKS.values(), *STUDIES.values()],
+    ids=lambda entry: f"{type(entry).__name__.lower()}-{entry.name}",
+)
+def test_every_entry_of_the_catalogue_exists_and_is_tested(entry: System | Recipe | Task | Study) -> None:
     module, _, name = entry.target.partition(":")
     path = ROOT / "src" / (module.replace(".", "/") + ".py")
     assert re.search(rf"^(?:class |def )?{name}\b", path.read_text("utf-8"), re.MULTILINE)
@@ -177,7 +181,7 @@ def test_the_core_needs_no_torch() -> None:
 def test_every_third_party_import_is_declared() -> None:
     declared = {canonicalize_name(r.name) for r in requirements()} | {"mnemic"}
     modules = {module.partition(".")[0] for path in MODULES for module in imports(path)}
-    distributions = {"yaml": "pyyaml"}
+    distributions = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
     foreign = {distributions.get(m, canonicalize_name(m)) for m in modules - set(sys.stdlib_module_names)}
     assert foreign <= declared
 

@@ -19,9 +19,11 @@ T = TypeVar("T")
 
 __all__ = [
     "EXTRA_OF",
+    "RECIPES",
     "STUDIES",
     "SYSTEMS",
     "TASKS",
+    "Recipe",
     "Study",
     "System",
     "Task",
@@ -46,6 +48,21 @@ class System:
     paper: str
     arxiv: str
     memory: str
+    summary: str
+    study: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to teach a model that is there already to use a memory; `rules` holds the options that it lives by."""
+
+    name: str
+    place: str
+    target: str
+    rules: str
+    title: str
+    paper: str
+    arxiv: str
     summary: str
     study: str | None = None
 
@@ -149,6 +166,16 @@ _TASKS = (
     ),
 )
 
+_RECIPES = (
+    Recipe(
+        name="memento", place="context", target="mnemic.teaching.memento.generation:memento_generate",
+        rules="mnemic.teaching.memento.rules:MementoRules",
+        title="MEMENTO", paper="Kontonis et al. 2026", arxiv="2604.09852",
+        summary="A reasoning model sums up each block of its thoughts, and the block's keys leave the cache.",
+        study="memento",
+    ),
+)
+
 _STUDIES = (
     Study(
         name="zoology", target="mnemic.studies.zoology:study", title="Zoology: recall explains the gap to attention",
@@ -166,13 +193,14 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
         ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib", "psutil"), "models"
     )
-    | dict.fromkeys(("peft", "pyarrow"), "teaching")
+    | dict.fromkeys(("datasets", "peft", "pyarrow"), "teaching")
     | dict.fromkeys(("fastapi", "uvicorn"), "serving")
     | {"httpx2": "llm", "trl": "trl"}
 )
 
 SYSTEMS: Mapping[str, System] = MappingProxyType({s.name: s for s in _SYSTEMS})
 TASKS: Mapping[str, Task] = MappingProxyType({t.name: t for t in _TASKS})
+RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in _RECIPES})
 STUDIES: Mapping[str, Study] = MappingProxyType({s.name: s for s in _STUDIES})
 
 

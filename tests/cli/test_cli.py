@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import mnemic
 from mnemic import cli as command_line
-from mnemic.catalogue import STUDIES, SYSTEMS, TASKS
+from mnemic.catalogue import RECIPES, STUDIES, SYSTEMS, TASKS
 from mnemic.cli.reference import page
 from mnemic.errors import MnemicError, UsageError
 
@@ -81,7 +81,7 @@ def test_importing_and_help_load_nothing_heavy(entry: str) -> None:
     [
         (["--help"], "compare"),
         (["list"], "gated-deltanet"),
-        *((["show", name], name) for name in [*SYSTEMS, *TASKS, *STUDIES]),
+        *((["show", name], name) for name in [*SYSTEMS, *RECIPES, *TASKS, *STUDIES]),
     ],
 )
 def test_the_core_works_without_extras(arguments: list[str], said: str) -> None:
@@ -134,7 +134,7 @@ def test_version() -> None:
     ("arguments", "said"),
     [
         (["comapre"], "unknown command 'comapre'; did you mean 'compare'?"),
-        (["show", "mamba"], "no memory, task or study 'mamba'; did you mean 'mamba2'?"),
+        (["show", "mamba"], "no memory, recipe, task or study 'mamba'; did you mean 'mamba2'?"),
         (["show", "zology"], "did you mean 'zoology'?"),
         (["show", "mquar"], "did you mean 'mqar'?"),
         (["list", "--jsn"], "'--jsn'"),
@@ -238,6 +238,7 @@ def test_list_json_is_the_catalogue() -> None:
     listed = json.loads(run("list", "--json").stdout)
     assert {kind: [entry["name"] for entry in entries] for kind, entries in listed.items()} == {
         "systems": list(SYSTEMS),
+        "recipes": list(RECIPES),
         "tasks": list(TASKS),
         "studies": list(STUDIES),
     }
@@ -245,7 +246,7 @@ def test_list_json_is_the_catalogue() -> None:
 
 def test_list_shows_every_name() -> None:
     text = run("list").output
-    assert all(f"{name} " in text for name in [*SYSTEMS, *TASKS, *STUDIES])
+    assert all(f"{name} " in text for name in [*SYSTEMS, *RECIPES, *TASKS, *STUDIES])
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -257,6 +258,17 @@ def test_show_system(name: str) -> None:
     text = run("show", name).output
     assert all(option["name"] in text for option in shown["options"])
     assert system.arxiv in text
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_show_recipe(name: str) -> None:
+    shown = json.loads(run("show", name, "--json").stdout)
+    assert (shown["kind"], shown["arxiv"]) == ("recipe", RECIPES[name].arxiv)
+    assert shown["options"]
+    assert all(option["description"] for option in shown["options"])
+    text = run("show", name).output
+    assert f"mnemic teach {name}" in text
+    assert all(option["name"] in text for option in shown["options"])
 
 
 @pytest.mark.parametrize("name", TASKS)

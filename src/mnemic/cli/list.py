@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mnemic.catalogue import STUDIES, systems, tasks
+from mnemic.catalogue import RECIPES, STUDIES, systems, tasks
 
 PLACES = {
     "state": "state: a fixed-size recurrent state that fades",
@@ -21,9 +21,9 @@ PLACES = {
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(as_json: bool) -> None:
-    """The memories, tasks and studies that mnemic has."""
+    """The memories, recipes, tasks and studies that mnemic has."""
     if as_json:
-        tables: dict[str, Any] = {"systems": systems(), "tasks": tasks(), "studies": STUDIES}
+        tables: dict[str, Any] = {"systems": systems(), "recipes": RECIPES, "tasks": tasks(), "studies": STUDIES}
         listed = {kind: [asdict(entry) for entry in table.values()] for kind, table in tables.items()}
         click.echo(json.dumps(listed, ensure_ascii=False))
         return
@@ -31,6 +31,8 @@ def command(as_json: bool) -> None:
         here = [(s.name, s.title, s.memory) for s in systems().values() if s.place == place]
         if here:
             _print_table(PLACES.get(place, place), here)
+    recipes = [(r.name, r.title, f"mnemic teach {r.name}") for r in RECIPES.values()]
+    _print_table("recipes: teach a model that is there already to use a memory", recipes)
     _print_table("tasks", [(t.name, t.title, t.example) for t in tasks().values()])
     _print_table("studies", [(s.name, s.title, f"mnemic reproduce {s.name}") for s in STUDIES.values()])
     click.echo("mnemic show NAME tells more of any of them.")

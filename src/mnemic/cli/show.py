@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import click
 
-from mnemic.catalogue import STUDIES, Task, resolve, systems, tasks
+from mnemic.catalogue import RECIPES, STUDIES, Task, resolve, systems, tasks
 from mnemic.errors import UsageError, nearest
 from mnemic.static_options import REQUIRED, Option, attribute_meanings, declared_options
 
@@ -19,7 +19,7 @@ from mnemic.static_options import REQUIRED, Option, attribute_meanings, declared
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(name: str, as_json: bool) -> None:
-    """What the memory, task or study NAME is, its paper and its options."""
+    """What the memory, recipe, task or study NAME is, its paper and its options."""
     described = describe(name.partition(":")[0])
     if as_json:
         click.echo(json.dumps(described, ensure_ascii=False))
@@ -33,6 +33,10 @@ def describe(name: str) -> dict[str, Any]:
         system = systems()[name]
         options = [asdict(option) for option in declared_options(system.target)]
         return {"kind": "system", **asdict(system), "docs": f"docs/systems/{name}.md", "options": options}
+    if name in RECIPES:
+        recipe = RECIPES[name]
+        options = [asdict(option) for option in rules_options(recipe.rules)]
+        return {"kind": "recipe", **asdict(recipe), "docs": f"docs/systems/{name}.md", "options": options}
     if name in tasks():
         task = tasks()[name]
         documentation = inspect.cleandoc(resolve(task.target).__doc__ or "")
@@ -44,8 +48,18 @@ def describe(name: str) -> dict[str, Any]:
         return {"kind": "task", **asdict(task), **about, "docs": "docs/tasks.md", "options": options}
     if name in STUDIES:
         return {"kind": "study", **asdict(STUDIES[name]), "docs": f"docs/studies/{name}.md"}
-    known = [*systems(), *tasks(), *STUDIES]
-    raise UsageError(f"mnemic has no memory, task or study '{name}'{nearest(name, known)}")
+    known = [*systems(), *RECIPES, *tasks(), *STUDIES]
+    raise UsageError(f"mnemic has no memory, recipe, task or study '{name}'{nearest(name, known)}")
+
+
+def rules_options(target: str) -> list[Option]:
+    """The options of a recipe, from the fields of its rules; rules need no torch."""
+    rules = resolve(target)
+    types = get_type_hints(rules)
+    return [
+        Option(name, inspect.formatannotation(types[name]), field.get_default(), field.description or "")
+        for name, field in rules.model_fields.items()
+    ]
 
 
 def task_options(task: Task) -> list[Option]:
@@ -112,6 +126,9 @@ def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
             ("study", described["study"] or "none yet"),
             ("try", f"mnemic compare mqar:pairs=8,length=64,vocab=256 {name}"),
         ]
+    elif described["kind"] == "recipe":
+        name = described["name"]
+        facts += [("study", f"mnemic reproduce {described['study']}"), ("use", f"mnemic teach {name} --help")]
     elif described["kind"] == "task":
         facts.append(("try", f"mnemic compare {described['example']} attention mamba2"))
     else:
