@@ -82,25 +82,31 @@ def import_row(row: Row, format: str, source: str) -> TraceRecord:
         return FORMATS[format](row, source)
     except _Unusable as reason:
         error = str(reason)
+    except KeyError as missing:
+        error = f"bad_row: there is no column {missing}"
     except ValidationError as wrong:
         first = wrong.errors()[0]
         code = first["type"] if first["type"] in _OWN_CODES else "bad_row"
         error = f"{code}: {explain('row', TraceRecord, wrong)}"
-    name = row.get("id")
+    name = _name(row, json.dumps(row, default=str, sort_keys=True))
     return TraceRecord(
-        id=name if isinstance(name, str) and name else _digest(json.dumps(row, default=str, sort_keys=True)),
+        id=name.encode("utf-8", "replace").decode(),
         prompt=(),
         segments=(),
         answer="",
-        meta=_meta(row, source),
+        meta=Meta(source=source),
         status="failed",
         error=error.encode("utf-8", "replace").decode(),
     )
 
 
+# What the record itself finds wrong; see `records`.
 _OWN_CODES = frozenset(
-    ("marker_leak", "memento_order", "memento_missing", "memento_empty", "block_number", "block_empty", "status")
-)
+    (
+        "marker_leak", "memento_order", "memento_missing", "memento_empty", "block_number", "block_empty",
+        "not_unicode", "status",
+    )
+)  # fmt: skip
 
 
 def _trace(row: Row, source: str) -> TraceRecord:

@@ -12,7 +12,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from mnemic.errors import MnemicError, UsageError
@@ -38,6 +38,17 @@ TRACE: Final = "mnemic.trace/1"
 # What would be taken for structure if it stood inside a text: the four markers, and the tags around the reasoning.
 FORBIDDEN = (*astuple(MARKERS), "<think>", "</think>")
 
+
+def _encodable(text: str) -> str:
+    """Half a surrogate pair, which JSON can spell, is no text: no file and no tokenizer can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("not_unicode", "the text holds half a surrogate pair") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
 Score = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -49,14 +60,14 @@ class Message(_Part):
     """One turn of the prompt."""
 
     role: str = Field(description="system, user, assistant or tool.", min_length=1)
-    content: str = Field(description="What was said.")
+    content: Text = Field(description="What was said.")
 
 
 class Segment(_Part):
     """A piece of the assistant's reasoning."""
 
     kind: Literal["other", "block", "memento"] = Field(description="Reasoning outside blocks, a block, or its memento.")
-    text: str = Field(description="The text without markers.")
+    text: Text = Field(description="The text without markers.")
     block: int | None = Field(None, ge=0, description="Number of the block from 0; none outside blocks.")
     tokens: int | None = Field(None, ge=0, description="Tokens of the text, where they were counted.")
     score: Score | None = Field(None, description="The judge's score of a memento, 0 to 10.")
@@ -65,10 +76,10 @@ class Segment(_Part):
 class Meta(_Part):
     """Where a trace comes from."""
 
-    source: str | None = Field(None, description="Data set or file.")
-    domain: str | None = Field(None, description="math, code, science, …")
-    difficulty: str | float | None = Field(None, description="As the source gives it.")
-    license: str | None = Field(None, description="Licence of the source.")
+    source: Text | None = Field(None, description="Data set or file.")
+    domain: Text | None = Field(None, description="math, code, science, …")
+    difficulty: Text | float | None = Field(None, description="As the source gives it.")
+    license: Text | None = Field(None, description="Licence of the source.")
 
 
 class Provenance(_Part):
@@ -87,10 +98,10 @@ class TraceRecord(_Part):
     """
 
     schema_: Literal["mnemic.trace/1"] = Field(TRACE, alias="schema", description="Kind and version of the record.")
-    id: str = Field(description="Unique in its file.", min_length=1)
+    id: Text = Field(description="Unique in its file.", min_length=1)
     prompt: tuple[Message, ...] = Field(description="Turns before the answer.")
     segments: tuple[Segment, ...] = Field(description="The reasoning, in order.")
-    answer: str = Field(description="What follows the reasoning.")
+    answer: Text = Field(description="What follows the reasoning.")
     meta: Meta = Field(Meta(), description="Where it comes from.")
     provenance: Provenance = Field(Provenance(), description="How it was made.")
     status: Literal["ok", "failed"] = Field("ok", description="Whether it may be used.")

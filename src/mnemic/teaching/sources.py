@@ -151,12 +151,22 @@ def _hub_shards(name: str, split: str) -> list[Shard]:
     return [_hub_shard(f"{HUB}{name}/{index}", part) for index, part in enumerate(parts)]
 
 
+def _mixed(rows: Iterator[Row], rng: random.Random) -> Iterator[Row]:
+    """Shuffled as far as a buffer reaches: what is downloaded comes in order."""
+    buffer = list(islice(rows, _SHUFFLE_BUFFER))
+    for row in rows:
+        at = rng.randrange(len(buffer))
+        yield buffer[at]
+        buffer[at] = row
+    rng.shuffle(buffer)
+    yield from buffer
+
+
 def _hub_shard(name: str, part: Any) -> Shard:
     def stream(rng: random.Random | None) -> Iterator[Row]:
-        rows = part if rng is None else part.shuffle(seed=rng.randrange(2**31), buffer_size=_SHUFFLE_BUFFER)
+        rows = (dict(row) for row in part)
         try:
-            for row in rows:
-                yield dict(row)
+            yield from rows if rng is None else _mixed(rows, rng)
         except OSError as error:
             raise MnemicError(f"reading '{name}' stopped: {error}") from error
 

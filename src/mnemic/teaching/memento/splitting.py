@@ -18,7 +18,8 @@ _END = re.compile(r"(?P<mark>[.?!]+)(?P<close>[\"'”’)\]}*_`]*)(?P<space>\s+)
 _BLANK = re.compile(r"[ \t]*\n(?:[ \t]*\r?\n)+")
 _LAST_WORD = re.compile(r"[^\s(\[{\"'“‘*]+$")
 _LIST_MARKER = re.compile(r"(?:^|\n)[ \t]*(?:[-*•+]\s+)?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})$")
-_INITIALS = re.compile(r"(?:^|[\s.])[A-Z]$")
+_INITIAL = re.compile(r"(?P<another>\b[A-Z]\.\s?)?\b[A-Z]$")  # one alone, as in "case A.", may well end a sentence
+_INITIAL_NEXT = re.compile(r"[A-Z]\.")
 _OPERATOR = re.compile(r"[=+\-*/^<>≤≥≠,;)\]}|&]")
 _ABBREVIATIONS = frozenset(
     (
@@ -27,6 +28,7 @@ _ABBREVIATIONS = frozenset(
         "prof", "st", "jr", "sr", "al", "ca", "incl", "excl", "ed", "eds", "dept", "est", "no", "nos", "p", "pp",
     )
 )  # fmt: skip
+_BEFORE_NUMBERS = frozenset(("no", "nos", "p", "pp", "vol", "ch"))
 _MAY_END = frozenset(("etc", "a.m", "p.m", "u.s", "inc", "ltd", "co"))
 
 
@@ -38,7 +40,7 @@ def split(text: str) -> list[Span]:
     for match in _BLANK.finditer(text):
         cuts.add(match.end())
     for match in _END.finditer(text):
-        if not shield.covers(match.start("mark")) and _ends_sentence(text, match):
+        if not shield.cuts(match.end("close")) and _ends_sentence(text, match):
             cuts.add(match.end())
     inside = [cut for cut in cuts if not _within(atoms, cut)]
     edges = [edge for atom in atoms for edge in (_back_to_text(text, atom.start), _on_to_text(text, atom.end))]
@@ -49,8 +51,10 @@ def split(text: str) -> list[Span]:
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
     mark, after = match["mark"], text[match.end() : match.end() + 1]
     before = text[max(0, match.start() - 40) : match.start()]
-    if "\n" in match["space"] and _BLANK.search(match["space"]):
+    if _BLANK.search(match["space"]):
         return True
+    if set(match["close"]) & set(")]}") and not after.isupper():
+        return False  # f(n!) is no exclamation
     if len(mark) > 1 and set(mark) == {"."}:
         return False  # an ellipsis is a pause
     if "!" in mark:
@@ -65,10 +69,11 @@ def _ends_sentence(text: str, match: re.Match[str]) -> bool:
     word = _LAST_WORD.search(before)
     name = word[0].lower() if word else ""
     if name in _ABBREVIATIONS:
-        return name in ("no", "st", "p", "ch", "al") and after.isupper()
+        return not after.isdigit() if name in _BEFORE_NUMBERS else name == "al" and after.isupper()
     if name in _MAY_END:
         return after.isupper()
-    return not (_INITIALS.search(before) and re.match(r"[A-Z]\.", text[match.end() : match.end() + 2]))
+    is_initial = _INITIAL.search(before)
+    return not (is_initial and (is_initial["another"] or _INITIAL_NEXT.match(text, match.end())))
 
 
 def _within(atoms: list[Span], cut: int) -> bool:
