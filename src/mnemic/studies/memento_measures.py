@@ -20,7 +20,7 @@ __all__ = ["mask_difference", "probed", "speed"]
 
 ROWS = 8
 PROBED_BLOCK = 3
-PROBE_ROWS = 6000
+PROBE_ROWS = 12_000
 
 
 @torch.no_grad()
