@@ -24,6 +24,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 RANKS = [
     {"cli"},
     {"studies"},
+    {"integrations"},
     {"teaching"},
     {"training"},
     {"report"},
