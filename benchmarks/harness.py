@@ -102,7 +102,7 @@ def main(name: str, arms: Mapping[str, Callable[[], Arm]]) -> None:
         return
     say = (lambda *_: None) if options.json else print
     built = {arm: build() for arm, build in arms.items()}
-    results: dict[str, Any] = {"benchmark": name, "machine": _machine(), "train": {}, "decode_ms": {}}
+    results: dict[str, Any] = {"benchmark": name, "machine": machine(), "train": {}, "decode_ms": {}}
     for length in options.lengths:
         rows = _train(name, arms, built, length, options)
         results["train"][str(length)] = rows
@@ -166,5 +166,5 @@ def _peak_here(arm: Arm, length: int) -> float:
     return meter.bytes / 2**20
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     return {"processor": platform.machine(), "cores": os.cpu_count(), "threads": THREADS, "torch": torch.__version__}

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList
 
 from mnemic.errors import UsageError
 from mnemic.teaching.memento.blocks import Block
+from mnemic.teaching.memento.choosing import Choice, Forced, Sampled
 from mnemic.teaching.memento.decoding import Prompt, RunningBatch, Seconds
 from mnemic.teaching.memento.generation_limits import check_arguments, check_generation, left_padded
-from mnemic.teaching.memento.marker_logits import BlockCap, WellFormed
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules
 
 __all__ = ["MementoOutput", "memento_decode", "memento_generate"]
@@ -145,66 +144,44 @@ def memento_decode(
     """
     if rules is None or markers is None:
         raise UsageError(
-            "memento_decode needs rules=MementoRules(...) and markers=MarkerIds(...) in the call of generate"
+            "memento_decode needs rules=MementoRules(...) and markers=MarkerIds(...) from generate's caller"
         )
     check_generation(generation_config, model_kwargs, synced_gpus)
     prompts = _prompts(input_ids, model_kwargs.get("attention_mask"), roles)
-    if forced is not None and len(forced) != len(prompts):
-        raise UsageError(f"forced holds {len(forced)} continuations for {len(prompts)} rows; give one for each")
     batch, logits = RunningBatch.start(
         model, prompts, rules=rules, markers=markers, compact_slots=compact_slots, capacity=capacity
     )
-    processors = LogitsProcessorList(logits_processor)
-    if well_formed:
-        processors.append(WellFormed(batch.rows))
-    if rules.max_block_tokens:
-        processors.append(BlockCap(batch.rows, rules.max_block_tokens))
-    pad = generation_config._pad_token_tensor
-    pad = pad.to(input_ids.device) if pad is not None else torch.zeros((), dtype=torch.int64, device=input_ids.device)
-    ends = any(hasattr(criterion, "eos_token_id") for criterion in stopping_criteria) or forced is not None
-    unfinished = torch.ones(len(prompts), dtype=torch.int64, device=input_ids.device)
-    kept: dict[str, list[Tensor]] = {"scores": [], "logits": []}
-    time_steps = input_ids.shape[1]
-    fed: list[int] | None = None
+    choice: Choice
+    if forced is not None:
+        choice = Forced(forced, generation_config, len(prompts))
+    else:
+        choice = Sampled(logits_processor, stopping_criteria, generation_config, batch.rows, rules, well_formed)
+    before, scores, raw = input_ids.shape[1], [], []
     while True:
-        if fed is not None:
-            logits = batch.feed(fed)
         began = time.perf_counter()
-        raw = logits.to(copy=True, dtype=torch.float32, device=input_ids.device)
-        scores = raw if forced is not None else processors(input_ids, raw)
+        given = logits.to(copy=True, dtype=torch.float32, device=input_ids.device)
+        chosen, seen = choice.tokens(input_ids, given, before)
         if generation_config.output_scores:
-            kept["scores"].append(scores)
+            scores.append(seen)
         if generation_config.output_logits:
-            kept["logits"].append(raw)
-        if forced is not None:
-            tokens = _forced_tokens(forced, input_ids.shape[1] - time_steps, pad)
-        elif generation_config.do_sample:
-            tokens = torch.multinomial(torch.softmax(scores, dim=-1), num_samples=1).squeeze(1)
-        else:
-            tokens = scores.argmax(dim=-1)
-        if ends:
-            tokens = tokens * unfinished + pad * (1 - unfinished)
-        input_ids = torch.cat([input_ids, tokens[:, None]], dim=-1)
+            raw.append(given)
+        input_ids = torch.cat([input_ids, chosen[:, None]], dim=-1)
         if streamer is not None:
-            streamer.put(tokens.cpu())
-        if forced is not None:
-            stopped = torch.tensor([len(row) <= input_ids.shape[1] - time_steps for row in forced]).to(tokens.device)
-        else:
-            stopped = stopping_criteria(input_ids, tuple(kept["scores"]) or None)
-        unfinished = unfinished & ~stopped
-        live, fed = unfinished.tolist(), tokens.tolist()
+            streamer.put(chosen.cpu())
+        live, tokens = choice.going_on(input_ids, scores, before).tolist(), chosen.tolist()
         for index, row in enumerate(batch.rows):
             if row.live and not live[index]:
-                row.tracker.push(fed[index], len(row.tokens))  # it is never fed, but may complete a block
+                row.tracker.push(tokens[index], len(row.tokens))  # it is never fed, but may complete a block
                 batch.end(index)
         batch.seconds.sampling += time.perf_counter() - began
         if not any(live):
             break
+        logits = batch.feed(tokens)
     if streamer is not None:
         streamer.end()
     if not generation_config.return_dict_in_generate:
         return input_ids
-    return _output(batch, input_ids, time_steps, {name: tuple(held) or None for name, held in kept.items()})
+    return _output(batch, input_ids, before, tuple(scores) or None, tuple(raw) or None)
 
 
 def _prompts(input_ids: Tensor, attention_mask: Tensor | None, roles: Tensor | None) -> list[Prompt]:
@@ -218,12 +195,13 @@ def _prompts(input_ids: Tensor, attention_mask: Tensor | None, roles: Tensor | N
     return [Prompt(row[start:], role[start:]) for row, role, start in zip(rows, who, real, strict=True)]
 
 
-def _forced_tokens(forced: Sequence[Sequence[int]], step: int, pad: Tensor) -> Tensor:
-    filler = int(pad.flatten()[0])
-    return torch.tensor([row[step] if step < len(row) else filler for row in forced], device=pad.device)
-
-
-def _output(batch: RunningBatch, sequences: Tensor, prompts: int, kept: dict[str, Any]) -> MementoOutput:
+def _output(
+    batch: RunningBatch,
+    sequences: Tensor,
+    prompts: int,
+    scores: tuple[Tensor, ...] | None,
+    logits: tuple[Tensor, ...] | None,
+) -> MementoOutput:
     batch.cache.note_allocation()
     return MementoOutput(
         sequences=sequences,
@@ -236,5 +214,6 @@ def _output(batch: RunningBatch, sequences: Tensor, prompts: int, kept: dict[str
         forced_block_ends=[row.forced for row in batch.rows],
         evictions=[row.evicted for row in batch.rows],
         seconds=batch.seconds,
-        **kept,
+        scores=scores,
+        logits=logits,
     )
