@@ -32,6 +32,7 @@ _WIDTH = {
 }  # fmt: skip
 _HOSTS: dict[str, list[dict[str, Any]]] = {
     "host": [{"mixer": "attention", "heads": 4, "kv_heads": 2, "qk_norm": True}] * 2,
+    "recurrent": [{"mixer": "mamba2", "head_width": 8, "state": 8}],
     "host-hybrid": [
         {"mixer": "mamba2", "head_width": 8, "state": 8},
         {"mixer": "attention", "heads": 4, "conv_size": 3},
