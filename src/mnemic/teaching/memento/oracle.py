@@ -25,15 +25,19 @@ class OracleTeacher(FakeLLM):
     """Answers every prompt of a MEMENTO build about `traces`, by the truth."""
 
     def __init__(self, traces: Iterable[SyntheticTrace]) -> None:
+        super().__init__([(lambda call: True, self.answer)], model="oracle")
+        self._blocks = {block.closing: block for trace in traces for block in trace.blocks}
+        self._number = {closing: number for number, closing in enumerate(self._blocks)}
+
+    def answer(self, call: Call) -> Any:
+        """What it says to one prompt: JSON, or an error."""
         answers = {
             BOUNDARY_TAG: self._scores,
             MEMENTO_TAG: self._summaries,
             JUDGEMENT_TAG: self._judgement,
             REFINEMENT_TAG: self._refinement,
         }
-        super().__init__([(_tagged(tag), answer) for tag, answer in answers.items()], model="oracle")
-        self._blocks = {block.closing: block for trace in traces for block in trace.blocks}
-        self._number = {closing: number for number, closing in enumerate(self._blocks)}
+        return answers[call.tag](call)
 
     def _scores(self, call: Call) -> dict[str, Any]:
         sentences = read_gaps(read_fenced(_asked(call), "trace")[0])
@@ -82,10 +86,6 @@ class OracleTeacher(FakeLLM):
 
 
 _BEGIN, _END = "This settles stall ", " so far."
-
-
-def _tagged(tag: str) -> Any:
-    return lambda call: call.tag == tag
 
 
 def _asked(call: Call) -> str:
