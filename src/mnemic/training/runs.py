@@ -14,7 +14,7 @@ from safetensors.torch import load_model
 from transformers.utils.logging import disable_progress_bar
 
 from mnemic.catalogue import find_system
-from mnemic.errors import MnemicError
+from mnemic.errors import MnemicError, UsageError
 from mnemic.models import MnemicConfig, MnemicForCausalLM
 from mnemic.report.records import Record, append_record, read_records
 from mnemic.tasks.base import TaskConfig
@@ -85,6 +85,8 @@ class RunSpec:
         Raises:
             UsageError: memory, options or shell cannot be.
         """
+        if self.training.shard:
+            raise UsageError("shard=true: a run measures its model in one piece; leave shard out")
         with torch.device("meta"):
             MnemicForCausalLM(self.model)
 
