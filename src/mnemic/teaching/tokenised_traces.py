@@ -27,7 +27,7 @@ from mnemic.teaching.memento.markers import marker_ids
 from mnemic.teaching.memento.rules import MarkerIds, Role
 from mnemic.teaching.records import TraceRecord, read_jsonl
 
-__all__ = ["TokenisedTraces", "Trace", "tokenise_traces"]
+__all__ = ["TokenisedTraces", "Trace", "encoded", "tokenise_traces"]
 
 _VERSION = 1  # raised when the same records and tokenizer give other tokens
 _AT_ONCE = 256  # records; fast tokenizers encode them on all cores
@@ -134,7 +134,7 @@ def _tokenise(
     for records in _chunks(read_jsonl(path)):
         good = [record for record in records if record.status == "ok"]
         failed += len(records) - len(good)
-        for record, trace in zip(good, _encoded(good, tokenizer, form, end), strict=True):
+        for record, trace in zip(good, encoded(good, tokenizer, form, end), strict=True):
             ids.append(trace.ids.astype(np.int32))
             roles.append(trace.roles.astype(np.int8))
             names.append(record.id)
@@ -151,7 +151,8 @@ def _tokenise(
     )  # fmt: skip
 
 
-def _encoded(records: Sequence[TraceRecord], tokenizer: Any, form: str, end: int) -> Iterator[Trace]:
+def encoded(records: Sequence[TraceRecord], tokenizer: Any, form: str, end: int) -> Iterator[Trace]:
+    """Each record as tokens, ended by the token `end`; `form` as in :func:`tokenise_traces`."""
     if not records:
         return
     prompts = [encode_chat(tokenizer, [turn.model_dump() for turn in record.prompt]) for record in records]
