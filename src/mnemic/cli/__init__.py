@@ -21,6 +21,7 @@ VERBS = {
     "compare": ("mnemic.cli.compare", "Train memories on a task; show what each recalls beside what it costs."),
     "train": ("mnemic.cli.train", "Train one model as a YAML file describes it."),
     "teach": ("mnemic.cli.teach", "Teach a model to use a memory: MEMENTO's data, tuning and generation."),
+    "serve-model": ("mnemic.cli.serve_model", "Serve a taught model to OpenAI's clients, evicting as it writes."),
     "reproduce": ("mnemic.cli.reproduce", "Test the claims of a paper."),
     "list": ("mnemic.cli.list", "The memories, tasks and studies that mnemic has."),
     "show": ("mnemic.cli.show", "One memory, task or study: what it is, its paper, its options."),

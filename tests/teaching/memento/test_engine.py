@@ -136,7 +136,7 @@ def test_greedy_tokens_are_those_of_generate_alone_and_in_company(
 def test_it_was_taught_and_its_text_is_told_apart(parts: Parts, engine_of: Callable[..., Engine]) -> None:
     engine = engine_of()
     _, split = ask(engine, parts.prompt("abc"))
-    _, raw = ask(engine, parts.prompt("abc"), raw=True)
+    _, raw = ask(engine, parts.prompt("abc"), shown="raw")
     got = split.statistics()
     assert (split.text[0]["reasoning"], split.text[0]["content"].strip()) == (THOUGHTS, ANSWER)
     assert raw.statistics() == got

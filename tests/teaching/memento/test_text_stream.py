@@ -51,8 +51,8 @@ def test_thinking_and_answer_are_split_the_same_however_the_text_comes(
     words: list[str], thinking: bool, data: st.DataObject
 ) -> None:
     text = "".join(words)
-    whole = joined(Splitter(thinking), [text])
-    assert joined(Splitter(thinking), cut(text, data)) == whole
+    whole = joined(Splitter("split", thinking), [text])
+    assert joined(Splitter("split", thinking), cut(text, data)) == whole
     assert not any(tag in said for said in whole.values() for tag in TAGS)
 
 
@@ -69,7 +69,7 @@ def test_thinking_and_answer_are_split_the_same_however_the_text_comes(
     ],
 )
 def test_what_counts_as_thinking(text: str, thinking: bool, reasoning: str, content: str) -> None:
-    said = joined(Splitter(thinking, special=["<|im_end|>"]), list(text))
+    said = joined(Splitter("split", thinking, special=["<|im_end|>"]), list(text))
     assert said == {"reasoning": reasoning, "content": content}
 
 
@@ -89,6 +89,15 @@ def test_text_ends_before_the_first_stop_string(text: str, stop: list[str], data
         assert stops.found in stop
         assert text.startswith(said + str(stops.found))
         assert not any(one in said for one in stop)
+
+
+@given(WORDS, st.data())
+def test_plain_text_has_no_markers_and_raw_text_has_all(words: list[str], data: st.DataObject) -> None:
+    text = "".join(words)
+    assert joined(Splitter("raw"), cut(text, data)) == {"reasoning": "", "content": text}
+    plain = joined(Splitter("plain", thinking=True), cut(text, data))
+    assert plain == {"reasoning": "", "content": joined(Splitter("plain"), [text])["content"]}
+    assert not any(tag in plain["content"] for tag in TAGS if "|" in tag)
 
 
 def test_a_stop_string_does_not_reach_from_the_thinking_into_the_answer() -> None:

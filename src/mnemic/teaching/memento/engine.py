@@ -20,7 +20,7 @@ from mnemic.teaching.memento.engine_rows import EngineRows
 from mnemic.teaching.memento.engine_sequences import Continuation, Request
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules
 
-__all__ = ["Engine", "EngineClosed", "Load", "QueueFull"]
+__all__ = ["Engine", "EngineClosed", "Load", "PromptTooLong", "QueueFull"]
 
 _log = logging.getLogger(__name__)
 _UNBOUNDED = 2**31 - 2
@@ -34,6 +34,10 @@ _STEPS_UNTIL_TRUSTED = 100
 
 class QueueFull(MnemicError):
     """So many requests wait that another is turned away."""
+
+
+class PromptTooLong(UsageError):
+    """A prompt that can never fit."""
 
 
 class EngineClosed(MnemicError):
@@ -117,6 +121,10 @@ class Engine:
             self._thread.join()
 
     @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive() and not self._closed
+
+    @property
     def longest_prompt(self) -> int:
         """Tokens that a prompt may have."""
         return min(self.context, self.kv_budget) - 1
@@ -124,13 +132,14 @@ class Engine:
     def submit(self, request: Request) -> None:
         """
         Raises:
-            UsageError: a prompt that can never fit, or more sequences than rows.
+            PromptTooLong: it can never fit.
+            UsageError: more sequences than rows.
             QueueFull: too many wait already.
             EngineClosed: it has stopped.
         """
         length, count = len(request.prompt.ids), request.sampling.n
         if length > self.longest_prompt:
-            raise UsageError(f"the prompt has {length} tokens; this server takes at most {self.longest_prompt}")
+            raise PromptTooLong(f"the prompt has {length} tokens; this server takes at most {self.longest_prompt}")
         if count > self.max_batch or count * (length + 1) > self.kv_budget:
             raise UsageError(
                 f"n={count} sequences of {length} tokens and more do not fit; this server has {self.max_batch} rows "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mnemic.errors import MnemicError
 from mnemic.teaching.memento.decoding import Prompt, Row
-from mnemic.teaching.memento.text_stream import Detokeniser, Piece, Splitter, StopStrings
+from mnemic.teaching.memento.text_stream import Detokeniser, Piece, Shown, Splitter, StopStrings
 
 __all__ = ["Continuation", "Delta", "Event", "Failed", "Finished", "FinishReason", "Request", "Sampling", "Statistics"]
 
@@ -29,7 +29,7 @@ class Sampling:
         max_tokens: at most so many; None: as many as fit.
         seed: of the first of n sequences; the others take the seeds after it. None: another one each time.
         well_formed: forbid markers out of order.
-        raw: everything as the model wrote it, markers too, as content.
+        shown: how the text is told.
     """
 
     temperature: float = 1.0
@@ -40,7 +40,7 @@ class Sampling:
     seed: int | None = None
     n: int = 1
     well_formed: bool = False
-    raw: bool = False
+    shown: Shown = "split"
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Continuation:
         else:
             self._generator.manual_seed(sampling.seed + index)
         self._words = Detokeniser(tokenizer)
-        self._split = None if sampling.raw else Splitter(request.thinking, special)
+        self._split = Splitter(sampling.shown, request.thinking, special)
         self._stop = StopStrings(sampling.stop)
 
     def sample(self, logits: Tensor) -> int:
@@ -169,14 +169,13 @@ class Continuation:
         """
         self.generated.append(token)
         if not ends:
-            self._tell(self._stop.push(self._pieces(self._words.push(token))))
+            self._tell(self._stop.push(self._split.push(self._words.push(token))))
         return ends or self._stop.found is not None
 
     def finish(self, reason: FinishReason, row: Row) -> None:
         """Tell what was held back, and that it has ended."""
         if self._stop.found is None:
-            rest = self._pieces(self._words.flush()) + (self._split.flush() if self._split is not None else [])
-            self._tell(self._stop.push(rest))
+            self._tell(self._stop.push([*self._split.push(self._words.flush()), *self._split.flush()]))
         if self._stop.found is None:
             self._tell(self._stop.flush())
         else:
@@ -203,11 +202,6 @@ class Continuation:
         """Tokens held after each one that was fed just now."""
         self.trace += held
         self.peak = max(self.peak, *held)
-
-    def _pieces(self, text: str) -> list[Piece]:
-        if self._split is None:
-            return [Piece("content", text)] if text else []
-        return self._split.push(text) if text else []
 
     def _tell(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:

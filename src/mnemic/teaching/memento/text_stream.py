@@ -6,9 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 from mnemic.teaching.memento.marker_text import MARKERS, MarkerStrings
 
-__all__ = ["Channel", "Detokeniser", "Piece", "Splitter", "StopStrings", "Watch"]
+__all__ = ["Channel", "Detokeniser", "Piece", "Shown", "Splitter", "StopStrings", "Watch"]
 
 Channel = Literal["reasoning", "content"]
+Shown = Literal["split", "plain", "raw"]
+"""Thinking and answer apart, without markers; all in one, without markers; or all that the model wrote."""
 _THINK, _ANSWER = "<think>", "</think>"
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 
@@ -83,19 +85,23 @@ class Watch:
 
 
 class Splitter:
-    """Thinking and answer apart, without markers and special tokens.
+    """Text without markers and special tokens, and where it is to be split, thinking apart from the answer.
 
     What stands in <think> or in a block or memento is reasoning; the rest is content.
 
     Args:
+        shown: what is taken out, and whether it is split.
         thinking: the prompt has opened <think> already.
         special: strings of tokens that are never shown.
     """
 
-    def __init__(self, thinking: bool, special: Sequence[str] = (), markers: MarkerStrings = MARKERS) -> None:
-        self._markers = markers
+    def __init__(
+        self, shown: Shown, thinking: bool = False, special: Sequence[str] = (), markers: MarkerStrings = MARKERS
+    ) -> None:
+        self._markers, self._splits = markers, shown == "split"
         self._thinking, self._inside, self._begun = thinking, False, False
-        self._watch = Watch([_THINK, _ANSWER, *dict.fromkeys([*astuple(markers), *special])])
+        taken_out = [*astuple(markers), *special] if shown != "raw" else []
+        self._watch = Watch([*([_THINK, _ANSWER] if self._splits else []), *dict.fromkeys(taken_out)])
 
     def push(self, text: str) -> list[Piece]:
         pieces = []
@@ -116,6 +122,8 @@ class Splitter:
             self._inside = False
 
     def _piece(self, text: str) -> list[Piece]:
+        if not self._splits:
+            return [Piece("content", text)] if text else []
         if self._thinking or self._inside:
             return [Piece("reasoning", text)] if text else []
         if not self._begun:  # the line breaks after </think> belong to nobody
