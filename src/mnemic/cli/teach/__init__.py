@@ -16,6 +16,10 @@ MEMENTO = {
         "mnemic.cli.teach.train",
         "Tune a model on traces: their form first, then to do without what is summarised.",
     ),
+    "probe": (
+        "mnemic.cli.teach.probe",
+        "What a taught model's mementos carry beyond their text: a passcode, looked for in their keys.",
+    ),
     "export": ("mnemic.cli.teach.export", "Copy a taught model with its template and memento.json, for a server."),
 }
 
