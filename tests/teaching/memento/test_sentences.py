@@ -164,6 +164,8 @@ def test_what_belongs_together(together):
     assert len(joined) == 1, joined
 
 
-def test_a_long_list_is_not_one_sentence():
-    items = "\n".join(f"- item number {i} says a little about the things in the world." for i in range(60))
+@pytest.mark.parametrize("end", [".", ""])
+def test_a_long_list_is_not_one_sentence(end):
+    items = "\n".join(f"- item number {i} says a little about the things in the world{end}" for i in range(60))
     assert 2 <= len(split_sentences(items)) < 30
+    assert len(split(items)) == 60

@@ -29,9 +29,9 @@ _DISPLAY = re.compile(
     re.DOTALL,
 )
 _CODE_LINE = re.compile(
-    r"^\s*(?:(?:def|class|for|while|if|elif|else|try|except|return|import|from|print|public|private|static|void|int|"
+    r"^\s*+(?:(?:def|class|for|while|if|elif|else|try|except|return|import|from|print|public|private|static|void|int|"
     r"const|let|var|function|#include|using|switch|case|break|continue)\b.*[:;{(})=]|[\w.\[\]]+\s*[-+*/]?=\s*\S.*|"
-    r"[\w.]+\(.*\)\s*;?\s*(?:#.*|//.*)?$|.*[;{}]\s*$|[#@]\w|//|return\b|break\b|continue\b|pass\b)"
+    r"[\w.]+\(.*\)\s*+;?\s*+(?:#.*|//.*)?$|.*[;{}]\s*$|[#@]\w|//|return\b|break\b|continue\b|pass\b)"
 )
 _MATH_ONLY = re.compile(r"^[\s\d\w.,+\-*/^=<>≤≥≠≈×·÷±∈→⇒()\[\]{}|\\_&%!'°√∑∫π]*$")
 _LONG_WORD = re.compile(r"(?<![\\\w])[A-Za-z]{3,}")
@@ -50,14 +50,15 @@ _LEAST_MATH_LINES = 2
 _INLINE = re.compile(
     r"`[^`\n]+`"
     r"|(?<![\\\w$])\$(?=[^\s$])[^$\n]*?[^\s$\\]\$(?!\d)"
-    r"|\\\(.+?\\\)"
+    r"|\\\([^\n]{1,400}?\\\)"
     r"|\*\*(?=\S)[^*\n]+?\*\*"
     r"|(?:https?://|www\.)[^\s<>\"']*[\w/]"
-    r"|\b[\w-]+(?:\.[\w-]+)+\b"
+    r"|(?<![\w-])[\w-]++(?:\.[\w-]++)+"
 )
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _LONGEST_BRACKET = 400
+_DEEPEST_BRACKET = 50
 
 
 class Shield:
@@ -167,6 +168,7 @@ def _bracketed(text: str, start: int, end: int) -> list[Span]:
         char = text[position]
         if char in "([{":
             open_.append((char, position))
+            del open_[:-_DEEPEST_BRACKET]
         elif char in _BRACKETS:
             at = next((i for i in range(len(open_) - 1, -1, -1) if open_[i][0] == _BRACKETS[char]), None)
             if at is not None:

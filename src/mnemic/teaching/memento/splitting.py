@@ -14,8 +14,9 @@ from mnemic.teaching.memento.atoms import Span, protected_atoms, shielded
 __all__ = ["split"]
 
 # A full stop, question or exclamation mark, what closes around it, and the white space after it.
-_END = re.compile(r"(?P<mark>[.?!]+)(?P<close>[\"'”’)\]}*_`]*)(?P<space>\s+)")
-_BLANK = re.compile(r"[ \t]*\n(?:[ \t]*\r?\n)+")
+_END = re.compile(r"(?<![.?!])(?P<mark>[.?!]++)(?P<close>[\"'”’)\]}*_`]*+)(?P<space>\s++)")
+_BLANK = re.compile(r"(?<![ \t])[ \t]*+\n(?:[ \t]*\r?\n)+")
+_ITEM = re.compile(r"\n(?=[ \t]*+(?:[-*•+]|\d{1,3}[.)])[ \t]+\S)")
 _LAST_WORD = re.compile(r"[^\s(\[{\"'“‘*]+$")
 _LIST_MARKER = re.compile(r"(?:^|\n)[ \t]*(?:[-*•+]\s+)?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})$")
 _INITIAL = re.compile(r"(?P<another>\b[A-Z]\.\s?)?\b[A-Z]$")  # one alone, as in "case A.", may well end a sentence
@@ -37,8 +38,8 @@ def split(text: str) -> list[Span]:
     atoms = protected_atoms(text)
     cuts: set[int] = set()
     shield = shielded(text)
-    for match in _BLANK.finditer(text):
-        cuts.add(match.end())
+    for pattern in (_BLANK, _ITEM):
+        cuts.update(match.end() for match in pattern.finditer(text))
     for match in _END.finditer(text):
         if not shield.cuts(match.end("close")) and _ends_sentence(text, match):
             cuts.add(match.end())
