@@ -4,12 +4,15 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mnemic.errors import MnemicError, UsageError
 from mnemic.tasks import parse_task
 from mnemic.training import checkpoint
+from mnemic.training.best import load_best
 from mnemic.training.config import TrainConfig
 from mnemic.training.loop import train
+from mnemic.training.objective import AskedLoss, scored_batch
 from mnemic.training.progress import Interrupted
 from mnemic.training.runs import RunSpec
 
@@ -182,3 +185,59 @@ def test_new_model_depends_on_the_seed_alone(task):
     first = weights(spec.new_model())
     assert torch.equal(first, weights(spec.new_model()))
     assert not torch.equal(first, weights(spec.with_training(seed=3).new_model()))
+
+
+def test_computing_layers_again_changes_nothing_but_memory(make_model, task):
+    plain, again = make_model(num_hidden_layers=2), make_model(num_hidden_layers=2)
+    train(plain, task, QUICK)
+    forwards = []
+    again.model.layers[0].mixer.register_forward_hook(lambda *_: forwards.append(torch.is_grad_enabled()))
+    train(again, task, changed(checkpointing=True))
+    assert forwards.count(True) >= 2 * QUICK.steps
+    torch.testing.assert_close(weights(plain), weights(again))
+
+
+def test_a_model_without_checkpointing_says_so(task):
+    class Bare(torch.nn.Module):
+        supports_gradient_checkpointing = False
+
+    with pytest.raises(UsageError, match="checkpointing=false"):
+        train(Bare(), task, changed(checkpointing=True))
+
+
+def test_the_best_evaluation_is_kept_by_loss_or_by_a_judge(make_model, task, tmp_path):
+    model = make_model()
+    result = train(model, task, changed(steps=20, lr=0.3, eval_every=2), tmp_path / "loss", keep_best=True)
+    lowest = min(result.curve, key=lambda point: point["valid_loss"])
+    assert lowest["step"] != result.steps
+    found = load_best(tmp_path / "loss" / "best", model)
+    assert found == lowest
+    rows = task.sample("valid", QUICK.eval_rows, QUICK.seed)
+    batch = scored_batch(rows)
+    with torch.no_grad():
+        loss = AskedLoss(model)(batch) / len(batch.targets)
+    assert float(loss) == pytest.approx(lowest["valid_loss"], rel=1e-5)
+    scores = [0.2, 0.9, 0.4, 0.9]
+    options = {"keep_best": True, "judge": lambda _: scores.pop(0)}
+    judged = train(make_model(), task, changed(steps=8, eval_every=2), tmp_path / "judge", **options)
+    assert [point["valid_accuracy"] for point in judged.curve] == [0.2, 0.9, 0.4, 0.9]
+    assert load_best(tmp_path / "judge" / "best", make_model())["step"] == 4
+
+
+def test_frozen_weights_are_trained_around_and_not_written(make_model, task, tmp_path):
+    def half_frozen():
+        model = make_model(tie_word_embeddings=False)
+        model.model.embed_tokens.requires_grad_(False)
+        return model
+
+    whole = half_frozen()
+    train(whole, task, QUICK)
+    stops = iter(range(1, 100))
+    options = {"directory": tmp_path, "should_stop": lambda: next(stops) == 5}
+    with pytest.raises(Interrupted):
+        train(half_frozen(), task, changed(checkpoint_every=100), **options)
+    (kept,) = checkpoint.checkpoints(tmp_path / "checkpoints")
+    assert "model.embed_tokens.weight" not in load_file(kept / "model.safetensors")
+    resumed = half_frozen()
+    train(resumed, task, changed(checkpoint_every=100), tmp_path, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mnemic.tasks import parse_task
+from mnemic.training import objective as module
 from mnemic.training.objective import AskedLoss, scored_batch, training_batch
 
 
@@ -57,3 +58,19 @@ def test_bf16_runs_the_body_in_bf16_and_the_loss_in_float32(make_model, task):
     assert torch.bfloat16 in seen
     assert loss.dtype == torch.float32
     np.testing.assert_allclose(loss.item(), exact.item(), rtol=0.05)
+
+
+def test_a_head_in_pieces_gives_the_same_loss_and_gradients(make_model, monkeypatch):
+    everything = parse_task("mqar:pairs=2,length=16,vocab=32,train_on=all").sample("train", 5)
+    batch, whole, pieces = training_batch(everything), make_model(), make_model()
+    loss = AskedLoss(whole)(batch)
+    loss.backward()
+    monkeypatch.setattr(module, "_LOGITS_AT_ONCE", 32 * 7)
+    seen = []
+    pieces.lm_head.register_forward_hook(lambda _, args, out: seen.append(len(out)))
+    again = AskedLoss(pieces)(batch)
+    assert max(seen) == 7 < len(batch.targets) == sum(seen)
+    torch.testing.assert_close(again, loss)
+    again.backward()
+    for p, q in zip(whole.parameters(), pieces.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)

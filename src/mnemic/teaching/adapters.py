@@ -1,5 +1,6 @@
 """Low-rank adapters around a causal model, with the markers' own rows trained beside them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,9 @@ def with_adapters(model: Any, lora: Lora, new_tokens: Sequence[int]) -> nn.Modul
         task_type="CAUSAL_LM",
     )
     try:
-        adapted: nn.Module = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft asks by the old name
+            adapted: nn.Module = get_peft_model(model, config)
     except ValueError as refused:
         raise UsageError(f"lora.targets={lora.targets!r} does not fit {type(model).__name__}: {refused}") from refused
     return adapted

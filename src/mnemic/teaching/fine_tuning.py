@@ -178,7 +178,7 @@ class _FineTuning:
             name=folder.name,
             curve=result.curve,
             best=json.loads((folder / "best" / "best.json").read_text(encoding="utf-8")),
-            rows=len(rows.rows),
+            rows=len(rows.rows) - rows.held_out,
             packed=rows.epoch,
             dropped=dict(rows.rows.dropped),
             steps=result.steps,

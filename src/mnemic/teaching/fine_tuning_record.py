@@ -68,8 +68,8 @@ def stage_record(
             "shell": {"model": name},
             "seed": training.seed,
             "lr": training.lr,
-            "training": {**options, "stopped_early_at": None, "rows": len(rows.rows), "packed_rows": rows.epoch,
-                         "dropped": dict(rows.rows.dropped), "trained_parameters": trained},
+            "training": {**options, "stopped_early_at": None, "rows": len(rows.rows) - rows.held_out,
+                         "packed_rows": rows.epoch, "dropped": dict(rows.rows.dropped), "trained_parameters": trained},
             "metrics": {"loss": best["valid_loss"], "accuracy": best["valid_accuracy"]},
             "curve": result.curve,
             "cost": {

@@ -53,6 +53,11 @@ class TeachingRows:
         return len(self._train)
 
     @property
+    def held_out(self) -> int:
+        """Rows to validate on."""
+        return len(self._valid)
+
+    @property
     def vocab_size(self) -> int:
         return self.rows.traces.vocab_size
 

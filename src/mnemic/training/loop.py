@@ -7,11 +7,9 @@ had happened, bit for bit on the same machine's CPU with the same number of thre
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -30,36 +28,13 @@ from mnemic.training.objective import AskedLoss, training_batch
 from mnemic.training.optimizer import build_optimizer, learning_rate
 from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
 from mnemic.training.recomputing import set_checkpointing
+from mnemic.training.result import Judge, TrainResult
 from mnemic.training.rows import Rows
 from mnemic.training.state import State, fingerprint
 
 __all__ = ["Judge", "TrainResult", "train"]
 
-Judge = Callable[[nn.Module], float]
-"""A score of the model as it is from 0 to 1, higher is better: accuracy by generation, for instance."""
-
 _REPORT_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What training gave beside the model's weights.
-
-    Attributes:
-        curve: one point per evaluation on validation rows.
-        steps: done.
-        stopped_early_at: the step at which the target was met or patience ended, or None.
-        seconds: spent in training steps, over all processes that a run was resumed in.
-        tokens_per_second: of training, without each process's first step.
-        peak_memory_bytes: by how much this process grew, or what the device held at most.
-    """
-
-    curve: list[dict[str, Any]]
-    steps: int
-    stopped_early_at: int | None
-    seconds: float
-    tokens_per_second: float
-    peak_memory_bytes: int
 
 
 def train(
@@ -149,7 +124,7 @@ class _Training:
                 if self._is_due(self.config.checkpoint_every) or self.state.is_over(self.config):
                     self.keeper.save(self.state)
                 self._report(at_once=is_evaluated)
-                if should_stop is not None and should_stop():
+                if should_stop is not None and self._all_stop(should_stop()):
                     self.keeper.save(self.state)
                     raise Interrupted(
                         f"stopped after step {self.state.step} of {self.config.steps}; {self.keeper.kept()}"
@@ -160,6 +135,12 @@ class _Training:
         state = self.state
         speed = state.steady_tokens / state.steady_seconds if state.steady_seconds else math.nan
         return TrainResult(state.curve, state.step, state.stopped_early_at, state.seconds, speed, peak.bytes)
+
+    def _all_stop(self, mine: bool) -> bool:
+        """Whether any process was asked: a signal reaches them at different steps, and none may wait for another."""
+        if self.processes == 1:
+            return mine
+        return bool(self.accelerator.reduce(torch.tensor(float(mine), device=self.device)) > 0)
 
     def _place_model(self) -> None:
         if self.config.checkpointing:

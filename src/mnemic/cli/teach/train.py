@@ -66,6 +66,7 @@ def command(
     OUTPUT gets model/, metrics.jsonl, results.jsonl and report.html. Markers that the tokenizer lacks are added.
     """
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
     from mnemic.cli.teach.training_display import TrainingDisplay
     from mnemic.teaching.fine_tuning import fine_tune
@@ -75,6 +76,7 @@ def command(
     from mnemic.teaching.stop_signals import asked_to_stop_by_signal
     from mnemic.training.progress import Interrupted
 
+    disable_progress_bar()
     options = read_config(config, given)
     if not traces.is_file():
         raise UsageError(f"there is no file '{traces}'")
