@@ -95,7 +95,8 @@ def _exact(edges: IntArray, bonus: IntArray, min_tokens: int, weight: float) -> 
     one[latest > 0, 0] = edges[latest > 0] ** 2
     one[0] = _NEVER
     layers, best, where = [one], 0.0, (1, 0)
-    while (grown := _one_more(layers[-1], edges, bonus, latest)) is not None:
+    promise = _promise(bonus)
+    while promise[len(layers)] > best and (grown := _one_more(layers[-1], edges, bonus, latest)) is not None:
         layers.append(grown)
         count, last = len(layers), grown[n]
         reached = np.flatnonzero(last < _NEVER)
@@ -104,6 +105,15 @@ def _exact(edges: IntArray, bonus: IntArray, min_tokens: int, weight: float) -> 
         if len(values) and values.max() > best + 1e-12:
             best, where = float(values.max()), (count, int(reached[values.argmax()]))
     return _traced(layers, edges, bonus, latest, *where)
+
+
+def _promise(bonus: IntArray) -> NDArray[np.float64]:
+    """promise[K]: what J cannot exceed with more than K blocks, even ones of equal length around the best cuts."""
+    blocks = np.arange(2, len(bonus) + 1)
+    highest = np.cumsum(np.sort(bonus[1:-1])[::-1])[: len(blocks)]
+    bounds = np.zeros(len(bonus) + 1)
+    bounds[1 : 1 + len(highest)] = highest / (_GRID * blocks[: len(highest)])
+    return np.maximum.accumulate(bounds[::-1])[::-1]
 
 
 def _one_more(layer: IntArray, edges: IntArray, bonus: IntArray, latest: IntArray) -> IntArray | None:
