@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from mnemic.cli import VERBS, cli
+from mnemic.cli import cli
 
 __all__ = ["page"]
 
@@ -25,21 +25,27 @@ A task or a memory takes options after a colon: `mqar:pairs=8,length=64`, `slidi
 
 
 def page() -> str:
-    """Markdown with one section per verb."""
-    context = click.Context(cli, info_name="mnemic")
-    sections = [INTRODUCTION]
-    for verb in VERBS:
-        command = cli.get_command(context, verb)
+    """Markdown with one section per verb, those of groups included."""
+    sections = ("\n".join(_section(name, command)) for name, command in _commands("mnemic", cli))
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def _commands(name: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group, a group before its own."""
+    context = click.Context(group, info_name=name)
+    for verb in group.list_commands(context):
+        command = group.get_command(context, verb)
         assert command is not None
-        sections.append("\n".join(_section(verb, command)))
-    return "\n".join(sections)
+        yield f"{name} {verb}", command
+        if isinstance(command, click.Group):
+            yield from _commands(f"{name} {verb}", command)
 
 
-def _section(verb: str, command: click.Command) -> Iterator[str]:
-    context = click.Context(command, info_name=f"mnemic {verb}", **command.context_settings)
-    yield f"## mnemic {verb}\n"
-    yield f"{_paragraphs(command.help or VERBS[verb][1])}\n"
-    yield f"```text\n{' '.join([f'mnemic {verb}', *command.collect_usage_pieces(context)])}\n```\n"
+def _section(name: str, command: click.Command) -> Iterator[str]:
+    context = click.Context(command, info_name=name, **command.context_settings)
+    yield f"## {name}\n"
+    yield f"{_paragraphs(command.help or '')}\n"
+    yield f"```text\n{' '.join([name, *command.collect_usage_pieces(context)])}\n```\n"
     options = [o.get_help_record(context) for o in command.params if isinstance(o, click.Option)]
     if options:
         yield "| option | meaning |"
