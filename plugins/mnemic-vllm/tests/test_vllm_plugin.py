@@ -1,5 +1,6 @@
 """Versions, options, refusals, the cap on blocks, and that nothing happens when the plugin is off."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -13,11 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mnemic_vllm.block_cap import BlockCap
+from mnemic_vllm.launch import serve_command
 from mnemic_vllm.refusals import check
 from mnemic_vllm.settings import KEY, Settings
 from mnemic_vllm.versions import SUPPORTED, gate
 
 from mnemic.errors import UsageError
+from mnemic.teaching.memento.memento_file import MementoFile, write_memento_file
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules
 
 MARKERS = MarkerIds(1, 2, 3, 4)
@@ -58,6 +61,23 @@ def test_registering_touches_nothing_of_vllm(mode: str | None, code: int) -> Non
 def test_the_package_declares_its_entry_point() -> None:
     project = tomllib.loads((HERE / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["entry-points"]["vllm.general_plugins"] == {"mnemic": "mnemic_vllm:register"}
+
+
+def test_the_launcher_says_what_the_checkpoint_says(tmp_path: Path) -> None:
+    rules = MementoRules(keep_last_n_blocks=1, max_block_tokens=500)
+    write_memento_file(tmp_path, MementoFile(marker_ids=MARKERS, trained_with="memento", rules=rules))
+    command = serve_command(tmp_path, ["--port", "1"])
+    assert command[:3] == ["vllm", "serve", str(tmp_path)]
+    assert command[-2:] == ["--port", "1"]
+    given = json.loads(command[command.index("--additional-config") + 1])
+    assert Settings.of(Bag(additional_config=given)) == Settings(mode="on", markers=MARKERS, rules=rules)
+    for option in ("--scheduler-cls", "--worker-cls", "--logits-processors"):
+        module, _, name = command[command.index(option) + 1].rpartition(".")
+        source = HERE / "src" / f"{module.replace('.', '/')}.py"
+        assert f"class {name}(" in source.read_text("utf-8")
+    write_memento_file(tmp_path, MementoFile(marker_ids=MARKERS, trained_with="full"))
+    with pytest.raises(UsageError, match="never did without its blocks"):
+        serve_command(tmp_path)
 
 
 def test_options_are_checked_and_off_means_absent() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mnemic_vllm import evicting_scheduler
 from mnemic_vllm.evicting_runner import EvictingRunner
 from mnemic_vllm.evicting_scheduler import EvictingScheduler
-from mnemic_vllm.settings import KEY, SPANS_KEY
+from mnemic_vllm.settings import KEY, SPANS_KEY, assistant_spans
 from vllm_double import Request, Runner, Scheduler
 
 from mnemic.errors import UsageError
@@ -157,5 +157,10 @@ def test_markers_of_the_prompt_mean_nothing_unless_the_request_says_who_wrote_th
 @pytest.mark.parametrize("spans", [[[0, 99]], [[2, 1]], [[0, 3], [2, 4]], [[0]], "x", [[0.5, 2]]])
 def test_wrong_spans_are_refused(spans: Any) -> None:
     engine, cache = configurations({"markers": list(MARKERS)}, 8, 2)
+    asked = Bag(extra_args={SPANS_KEY: spans})
     with pytest.raises(UsageError, match=SPANS_KEY):
-        Serving(engine, cache, 16).add_request(Request("a", [7] * 5, [7], Bag(extra_args={SPANS_KEY: spans})))
+        assistant_spans(asked, 5)
+    scheduler = Serving(engine, cache, 16)
+    with pytest.warns(RuntimeWarning, match="its prompt is kept"):  # the engine of all the others goes on
+        scheduler.add_request(Request("a", [7] * 5, [7], asked))
+    assert scheduler.schedule().num_scheduled_tokens == {"a": 5}

@@ -19,7 +19,7 @@ class BlockCap:
 
     def __init__(self, markers: MarkerIds, limit: int) -> None:
         self._markers, self._limit = markers, limit
-        self._restart()
+        self._tracker, self._read = self._begin(), 0
 
     def __call__(self, output: Sequence[int], logits: Tensor) -> Tensor:
         """
@@ -28,7 +28,7 @@ class BlockCap:
             logits: [V] for the next one.
         """
         if len(output) < self._read:  # tokens were taken back
-            self._restart()
+            self._tracker, self._read = self._begin(), 0
         for position in range(self._read, len(output)):
             if output[position] in self._markers:
                 self._tracker.push(output[position], position)
@@ -40,6 +40,5 @@ class BlockCap:
         logits[self._markers.block_end] = 0.0
         return logits
 
-    def _restart(self) -> None:
-        self._tracker = BlockTracker(self._markers, MementoRules(keep_last_n_blocks=-1))
-        self._read = 0
+    def _begin(self) -> BlockTracker:
+        return BlockTracker(self._markers, MementoRules(keep_last_n_blocks=-1))

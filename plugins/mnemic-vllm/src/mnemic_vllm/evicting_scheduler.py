@@ -4,6 +4,7 @@ Before each step it closes the gaps of blocks whose memento is complete, tells v
 really holds, and keeps pieces of prompts from crossing a position at which a block leaves.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.errors import UsageError
 from mnemic_vllm.compaction import Compaction
 from mnemic_vllm.ledger import RequestLedger
 from mnemic_vllm.refusals import check
@@ -55,7 +57,13 @@ class EvictingScheduler:
 
     def add_request(self, request: Any) -> None:
         if self._settings is not None:
-            spans = assistant_spans(request.sampling_params, request.num_prompt_tokens)
+            spans: tuple[tuple[int, int], ...] = ()
+            try:
+                spans = assistant_spans(request.sampling_params, request.num_prompt_tokens)
+            except UsageError as error:  # an error here would end the whole engine, not the request
+                warnings.warn(
+                    f"request {request.request_id}: {error}; its prompt is kept", RuntimeWarning, stacklevel=2
+                )
             self._ledgers[request.request_id] = RequestLedger(
                 self._settings.markers, self._settings.rules, request.num_prompt_tokens, spans
             )

@@ -5,7 +5,7 @@ from typing import Any
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
 from mnemic_vllm.block_cap import BlockCap
-from mnemic_vllm.settings import Settings
+from mnemic_vllm.settings import Settings, assistant_spans
 from mnemic_vllm.versions import gate, installed_version
 
 __all__ = ["BlockLengthCap"]
@@ -13,6 +13,11 @@ __all__ = ["BlockLengthCap"]
 
 class BlockLengthCap(AdapterLogitsProcessor):
     """Closes blocks at the length that the rules' max_block_tokens allows; without one it does nothing."""
+
+    @classmethod
+    def validate_params(cls, sampling_params: Any) -> None:
+        """Refuse a request early, where only it fails (vLLM asks when one comes in, in versions that do)."""
+        assistant_spans(sampling_params)
 
     def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:
         super().__init__(vllm_config, device, is_pin_memory)

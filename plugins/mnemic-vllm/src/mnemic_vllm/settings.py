@@ -39,21 +39,22 @@ class Settings(BaseModel):
         return None if settings.mode == "off" else settings
 
 
-def assistant_spans(sampling_params: Any, prompt_tokens: int) -> tuple[tuple[int, int], ...]:
+def assistant_spans(sampling_params: Any, prompt_tokens: int | None = None) -> tuple[tuple[int, int], ...]:
     """What of a prompt the model wrote, from the request's extra arguments; nothing unless they say so.
+
+    Args:
+        prompt_tokens: length of the prompt, None where it is not known yet.
 
     Raises:
         UsageError: not ordered, disjoint spans inside the prompt.
     """
+    most = 2**31 if prompt_tokens is None else prompt_tokens
     given = (getattr(sampling_params, "extra_args", None) or {}).get(SPANS_KEY) or ()
     spans, before = [], 0
     for span in given:
         whole = isinstance(span, list | tuple) and len(span) == 2 and all(type(edge) is int for edge in span)
-        if not whole or not before <= span[0] < span[1] <= prompt_tokens:
-            raise UsageError(
-                f"{SPANS_KEY}={given!r}: must be ordered, disjoint [start, end] pairs "
-                f"within the {prompt_tokens} tokens of the prompt"
-            )
+        if not whole or not before <= span[0] < span[1] <= most:
+            raise UsageError(f"{SPANS_KEY}={given!r}: must be ordered, disjoint [start, end] pairs inside the prompt")
         spans.append((span[0], span[1]))
         before = span[1]
     return tuple(spans)
