@@ -61,6 +61,7 @@ def ensure_template(tokenizer: Any) -> str | None:
             "for ChatML; set tokenizer.chat_template to one that only appends"
         )
     tokenizer.chat_template = CHATML
+    tokenizer.eos_token = "<|im_end|>"  # what ends a turn of ChatML; base models have another
     return f"the chat template is now ChatML without a system prompt: {why}"
 
 
@@ -72,11 +73,24 @@ def save_export(model: Any, tokenizer: Any, about: MementoFile, target: Path) ->
     """
 
     def fill(aside: Path) -> None:
-        merged(model).save_pretrained(aside)
+        plain = merged(model)
+        _end_as_taught(plain, tokenizer)
+        plain.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         write_memento_file(aside, about)
 
     _replaced(target, fill)
+
+
+def _end_as_taught(model: Any, tokenizer: Any) -> None:
+    """Let generation end where the taught turns did, beside where the model ended before."""
+    settings = getattr(model, "generation_config", None)
+    if settings is None or tokenizer.eos_token_id is None:
+        return
+    before = settings.eos_token_id
+    known = [] if before is None else list(before) if isinstance(before, (list, tuple)) else [before]
+    if tokenizer.eos_token_id not in known:
+        settings.eos_token_id = [*known, tokenizer.eos_token_id] if known else tokenizer.eos_token_id
 
 
 def copy_export(source: Path, target: Path, *, rules: MementoRules | None = None, force: bool = False) -> MementoFile:
