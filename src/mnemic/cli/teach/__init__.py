@@ -20,6 +20,8 @@ MEMENTO = {
         "mnemic.cli.teach.probe",
         "What a taught model's mementos carry beyond their text: a passcode, looked for in their keys.",
     ),
+    "generate": ("mnemic.cli.teach.generate", "Let a taught model write, its blocks evicted as it goes."),
+    "measure": ("mnemic.cli.teach.measure", "What eviction saves a taught model, beside full attention."),
     "export": ("mnemic.cli.teach.export", "Copy a taught model with its template and memento.json, for a server."),
 }
 

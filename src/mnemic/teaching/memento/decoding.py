@@ -129,14 +129,15 @@ class RunningBatch:
             ids[row, pad:] = np.asarray(prompts[row].ids)[one.source]
             positions[row, pad:], real[row, pad:] = one.source, True
             until[row, pad:] = np.where(one.until == NEVER, NEVER, one.until + pad)
-            batch.rows.append(Row(one.tracker, list(prompts[row].ids), list(range(1, len(prompts[row].ids) + 1))))
+            tokens = list(prompts[row].ids)
+            batch.rows.append(Row(one.tracker, tokens, list(range(1, len(tokens) + 1)), one.evicted))
         cache.expect(positions, real)
         with batch.masks.kernel():
             logits = batch.forward(ids, positions, batch.masks.prefill(until, real))
         cache.note_allocation()
         middle = time.perf_counter()
         for row in range(len(read)):
-            batch.rows[row].evicted += bool(cache.evict_slots(row, until[row] < longest))
+            cache.evict_slots(row, until[row] < longest)
         cache.compact()
         batch.seconds.forward += middle - began
         batch.seconds.eviction += time.perf_counter() - middle
@@ -199,22 +200,22 @@ class RunningBatch:
         position = len(row.tokens)
         evictions = row.tracker.push(int(token), position)
         for eviction in evictions:
-            row.evicted += bool(self._drop(index, eviction, position))
+            self._drop(index, eviction, position)
+        row.evicted += sum(eviction.end > eviction.start for eviction in evictions)
         if not evictions:
             return None
         rewind = evictions[-1].rewind_to
         return [] if rewind is None else list(range(rewind, position))
 
-    def _drop(self, index: int, eviction: Eviction, position: int) -> int:
-        gone = self.cache.evict(index, eviction.start, eviction.end)
+    def _drop(self, index: int, eviction: Eviction, position: int) -> None:
+        self.cache.evict(index, eviction.start, eviction.end)
         if eviction.rewind_to is not None:
             self.cache.evict(index, eviction.rewind_to, position)
-        return gone
 
     def forward(self, ids: NDArray[np.int64], positions: NDArray[np.int64], mask: Any) -> Tensor:
         device = self.masks.device
         given: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
-        if self.model._supports_logits_to_keep():
+        if self.masks.keeps_last_logits:
             given["logits_to_keep"] = 1
         out = self.model(
             input_ids=torch.from_numpy(ids).to(device),
@@ -229,6 +230,7 @@ class RunningBatch:
 @dataclass(frozen=True)
 class _ReadPrompt:
     tracker: BlockTracker
+    evicted: int
     source: NDArray[np.int64]  # [E], the position of each token that is fed
     until: NDArray[np.int64]  # [E], in indices of what is fed
 
@@ -236,12 +238,13 @@ class _ReadPrompt:
 def _read_prompt(prompt: Prompt, rules: MementoRules, markers: MarkerIds) -> _ReadPrompt:
     roles = np.full(len(prompt.ids), Role.PROTECTED) if prompt.roles is None else np.asarray(prompt.roles)
     tracker = BlockTracker(markers, rules)
+    evicted = 0
     for position, (token, role) in enumerate(zip(prompt.ids, roles, strict=True)):
-        tracker.push(int(token), position, Role(int(role)))
+        evicted += sum(span.end > span.start for span in tracker.push(int(token), position, Role(int(role))))
     if rules.restart:
         extended = expand_for_restart(prompt.ids, markers, roles)
-        return _ReadPrompt(tracker, extended.source, extended.visible_until)
-    return _ReadPrompt(tracker, np.arange(len(roles)), visible_until(prompt.ids, markers, rules, roles))
+        return _ReadPrompt(tracker, evicted, extended.source, extended.visible_until)
+    return _ReadPrompt(tracker, evicted, np.arange(len(roles)), visible_until(prompt.ids, markers, rules, roles))
 
 
 def check_model(model: Any, rules: MementoRules) -> None:

@@ -151,7 +151,7 @@ class _Run:
 
 def throughput(
     model: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Prompt | Sequence[int]],
     continuations: Sequence[Sequence[int]],
     *,
     rules: MementoRules,
@@ -171,15 +171,16 @@ def throughput(
     Raises:
         UsageError: rows of different lengths, which transformers' loop would need padding for.
     """
-    if len({len(row) for row in prompts}) != 1 or len({len(row) for row in continuations}) != 1:
+    read = [row if isinstance(row, Prompt) else Prompt(row) for row in prompts]
+    if len({len(row.ids) for row in read}) != 1 or len({len(row) for row in continuations}) != 1:
         raise UsageError(
             "throughput wants prompts of one length and continuations of one length, so that all arms do the same"
         )
-    length = len(prompts[0]) + len(continuations[0])
+    length = len(read[0].ids) + len(continuations[0])
     arms: dict[str, Callable[[], _Run]] = {
-        "evicting": lambda: _ours(model, prompts, continuations, rules, markers, 0),
-        "full, set aside": lambda: _ours(model, prompts, continuations, FULL, markers, length),
-        "full, transformers": lambda: _theirs(model, prompts, continuations),
+        "evicting": lambda: _ours(model, read, continuations, rules, markers, 0),
+        "full, set aside": lambda: _ours(model, read, continuations, FULL, markers, length),
+        "full, transformers": lambda: _theirs(model, [row.ids for row in read], continuations),
     }
     tokens = len(continuations) * len(continuations[0])
     runs: dict[str, list[_Run]] = {name: [] for name in arms}
@@ -206,14 +207,13 @@ def _summary(tokens: int, runs: Sequence[_Run]) -> ArmSpeed:
 
 def _ours(
     model: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Prompt],
     continuations: Sequence[Sequence[int]],
     rules: MementoRules,
     markers: MarkerIds,
     capacity: int,
 ) -> _Run:
-    read = [Prompt(row) for row in prompts]
-    batch, _ = RunningBatch.start(model, read, rules=rules, markers=markers, capacity=capacity)
+    batch, _ = RunningBatch.start(model, prompts, rules=rules, markers=markers, capacity=capacity)
     before = batch.seconds.eviction
     began = time.perf_counter()
     for tokens in zip(*continuations, strict=True):

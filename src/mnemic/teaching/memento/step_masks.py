@@ -37,6 +37,7 @@ class StepMasks:
                 f"attention implementation '{self.config._attn_implementation}' cannot hide single keys, which a batch "
                 f"with evictions needs; load the model with attn_implementation={' or '.join(map(repr, _KERNELS))}"
             )
+        self.keeps_last_logits = model._supports_logits_to_keep()
         self.by_layer = masked_by_layer_type(self.config)
         self.is_recurrent = "linear_attention" in layer_kinds(self.config)
         self.is_windowed = "sliding_attention" in layer_kinds(self.config)
