@@ -105,7 +105,7 @@ def command(source: str, output: Path, as_json: bool, **given: Any) -> None:
     OUTPUT gets traces.jsonl, traces.rejected.jsonl, report.json, and all that is needed to go on after a stop.
     """
     from mnemic.cli.teach.progress import Display
-    from mnemic.cli.teach.sources import open_traces
+    from mnemic.cli.teach.sources import is_synthetic, open_traces
     from mnemic.teaching.memento.build import build_traces
     from mnemic.teaching.memento.estimate import estimate
     from mnemic.teaching.pipeline import BuildStopped, Interrupted
@@ -113,6 +113,10 @@ def command(source: str, output: Path, as_json: bool, **given: Any) -> None:
 
     if (output / "manifest.json").exists() and not any(given[_name(flag)] for flag in _RESUMING):
         raise UsageError(f"'{output}' already holds a build; add --resume to go on with it, or name another --output")
+    if given["teacher"] == ORACLE and not is_synthetic(source):
+        raise UsageError(f"--teacher oracle knows synthetic traces only; '{source}' needs the URL of a server")
+    if given["teacher"] != ORACLE and not given["model"]:
+        raise UsageError(f"--model is missing: which model of {given['teacher']} is to teach?")
     options, price = _options(given), _price(given)
     counter = token_counter(options.tokens)
     traces = open_traces(source, given)
@@ -160,11 +164,10 @@ def _price(given: dict[str, Any]) -> Price | None:
 def _teacher(given: dict[str, Any], traces: Traces, output: Path, price: Price | None, stack: ExitStack) -> Teacher:
     from mnemic.llm import Budget, Endpoint, LLMClient, ResponseCache
     from mnemic.options import validated
+    from mnemic.teaching.memento.oracle import OracleTeacher
 
     if given["teacher"] == ORACLE:
-        return traces.oracle()
-    if not given["model"]:
-        raise UsageError(f"--model is missing: which model of {given['teacher']} is to teach?")
+        return OracleTeacher(traces.synthetic)
     key = given["api_key_env"] or (_KEY if os.environ.get(_KEY) else None)
     where = {"base_url": given["teacher"], "api_key_env": key, "max_concurrency": given["workers"]}
     endpoint = validated(f"--teacher {given['teacher']}", Endpoint, where)
@@ -185,14 +188,12 @@ def _teacher(given: dict[str, Any], traces: Traces, output: Path, price: Price |
 def _finish(build: TraceBuild, output: Path, teacher: Teacher, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from rich.console import Console
-
-    from mnemic.cli.teach.validate import report_table
+    from mnemic.cli.teach.validate import print_report
 
     if as_json:
         click.echo(json.dumps({"output": str(output), "calls": asdict(teacher.totals), **build.summary()}))
     else:
-        Console(highlight=False).print(report_table(build.report))
+        print_report(build.report)
     click.echo(f"traces: {output}/traces.jsonl, report: {output}/report.json", err=True)
     if not build.report.ok:
         reasons = ", ".join(f"{reason} ({n})" for reason, n in build.report.dropped.items()) or "the source is empty"

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from mnemic.errors import UsageError
 from mnemic.options import validated
 from mnemic.teaching.importers import read_traces
-from mnemic.teaching.memento.oracle import OracleTeacher
 from mnemic.teaching.memento.synthetic import SYNTHETIC, SyntheticTrace, synthetic_traces
 from mnemic.teaching.records import TraceRecord
 from mnemic.teaching.seeding import SeedRules, seed_traces
 from mnemic.teaching.sources import HUB
 
-__all__ = ["Traces", "open_traces"]
+__all__ = ["Traces", "is_synthetic", "open_traces"]
 
 _GLANCE = 200
 
@@ -27,6 +25,7 @@ class Traces:
 
     Attributes:
         count: how many there are, None while counting them would mean downloading them.
+        synthetic: the truth about them, where it is known.
     """
 
     records: Callable[[], Iterator[TraceRecord]]
@@ -37,15 +36,9 @@ class Traces:
         """All of them, or the first where they are not counted."""
         return self.records() if self.count is not None else islice(self.records(), _GLANCE)
 
-    def oracle(self) -> OracleTeacher:
-        """The teacher that knows these traces.
 
-        Raises:
-            UsageError: nobody knows the truth about them.
-        """
-        if not self.synthetic:
-            raise UsageError("--teacher oracle knows synthetic traces only; SOURCE must be synthetic:…, or name a URL")
-        return OracleTeacher(self.synthetic)
+def is_synthetic(source: str) -> bool:
+    return source.partition(":")[0] == SYNTHETIC
 
 
 def open_traces(source: str, given: dict[str, Any]) -> Traces:
@@ -55,7 +48,7 @@ def open_traces(source: str, given: dict[str, Any]) -> Traces:
         "build", SeedRules, {**chosen, "drop_cjk": not given["keep_cjk"], "domains": given["domains"] or {}}
     )
     synthetic: tuple[SyntheticTrace, ...] = ()
-    if source.partition(":")[0] == SYNTHETIC:
+    if is_synthetic(source):
         synthetic = tuple(synthetic_traces(source))
 
     def read() -> Iterator[TraceRecord]:

@@ -11,11 +11,9 @@ import click
 from mnemic.errors import MnemicError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mnemic.teaching.validation import ValidationReport
 
-__all__ = ["command", "report_table"]
+__all__ = ["command", "print_report"]
 
 _EXAMPLES = 5
 
@@ -30,8 +28,6 @@ def command(file: Path, tokens: str | None, as_json: bool) -> None:
     Exit code 1 if a line is no valid trace: markers inside a text, a memento without its block, an id that comes twice.
     What a build left out is counted with its reasons, from the file FILE.rejected.jsonl beside it.
     """
-    from rich.console import Console
-
     from mnemic.teaching.tokens import token_counter
     from mnemic.teaching.validation import validate
 
@@ -39,17 +35,19 @@ def command(file: Path, tokens: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.model_dump(mode="json"), ensure_ascii=False))
     else:
-        Console(highlight=False).print(report_table(report))
+        print_report(report)
     for problem in report.examples[:_EXAMPLES]:
         click.echo(f"{problem.code}: {problem.message}", err=True)
     if not report.is_valid:
         raise MnemicError(f"{sum(report.problems.values())} of {report.rows} lines of '{file}' are not valid")
 
 
-def report_table(report: ValidationReport) -> Table:
-    """Counts, problems, reasons and histograms."""
+def print_report(report: ValidationReport) -> None:
+    """Counts, problems, reasons and histograms on stdout."""
+    from rich.console import Console
     from rich.table import Table
 
+    console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=report.path, title_justify="left")
     for head in ("", "n", "min", "median", "mean", "max", "from 0 up"):
         table.add_column(head, justify="left" if head in ("", "from 0 up") else "right")
@@ -65,6 +63,5 @@ def report_table(report: ValidationReport) -> Table:
         said = ["–" if figure is None else form.format(figure) for figure in figures]
         unit = "" if name in ("ratio", "blocks per trace") else " tokens"
         table.add_row(f"{name}{unit}", f"{histogram.n:,}", *said, histogram.bars())
-    table.caption = f"tokens counted by {report.tokens_by} where the record does not say"
-    table.caption_justify = "left"
-    return table
+    console.print(table)
+    console.print(f"tokens counted by {report.tokens_by} where the record does not say", style="dim", soft_wrap=True)
