@@ -85,7 +85,8 @@ def _exact(edges: IntArray, bonus: IntArray, min_tokens: int, weight: float) -> 
     """For a fixed K, J depends on S = sum of scores and Q = sum of squared lengths alone, both additive:
     J = S/K - weight * sqrt(K*Q/T^2 - 1). So keep the least Q for every (prefix, K, S): the Pareto front and its inside.
 
-    layers[K-1][i, S] is the least Q of K blocks over the first i sentences with doubled score S.
+    layer[i, S] is the least Q of K blocks over the first i sentences with doubled score S. Finished layers are kept
+    from their first prefix that has room for K blocks.
     """
     n, total = len(edges) - 1, int(edges[-1])
     if total < min_tokens:
@@ -94,17 +95,34 @@ def _exact(edges: IntArray, bonus: IntArray, min_tokens: int, weight: float) -> 
     one = np.full((n + 1, 1), _NEVER)
     one[latest > 0, 0] = edges[latest > 0] ** 2
     one[0] = _NEVER
-    layers, best, where = [one], 0.0, (1, 0)
+    layer, kept, best, where = one, [_Kept.of(one)], 0.0, (1, 0)
     promise = _promise(bonus)
-    while promise[len(layers)] > best and (grown := _one_more(layers[-1], edges, bonus, latest)) is not None:
-        layers.append(grown)
-        count, last = len(layers), grown[n]
+    while promise[len(kept)] > best and (grown := _one_more(layer, edges, bonus, latest)) is not None:
+        layer = grown
+        kept.append(_Kept.of(layer))
+        count, last = len(kept), layer[n]
         reached = np.flatnonzero(last < _NEVER)
         spread = np.sqrt(np.maximum(count * last[reached] / total**2 - 1.0, 0.0))
         values = reached / (_GRID * count) - weight * spread
         if len(values) and values.max() > best + 1e-12:
             best, where = float(values.max()), (count, int(reached[values.argmax()]))
-    return _traced(layers, edges, bonus, latest, *where)
+    return _traced(kept, edges, bonus, latest, *where)
+
+
+class _Kept(NamedTuple):
+    """The rows of a layer from `first` on; no partition ends at an earlier one."""
+
+    first: int
+    least: IntArray
+
+    @classmethod
+    def of(cls, layer: IntArray) -> _Kept:
+        first = int((layer < _NEVER).any(axis=1).argmax())
+        return cls(first, layer[first:].copy())
+
+    def at(self, end: int, score: int) -> int:
+        inside = end >= self.first and 0 <= score < self.least.shape[1]
+        return int(self.least[end - self.first, score]) if inside else int(_NEVER)
 
 
 def _promise(bonus: IntArray) -> NDArray[np.float64]:
@@ -136,19 +154,20 @@ def _one_more(layer: IntArray, edges: IntArray, bonus: IntArray, latest: IntArra
 
 
 def _traced(
-    layers: list[IntArray], edges: IntArray, bonus: IntArray, latest: IntArray, count: int, score: int
+    layers: list[_Kept], edges: IntArray, bonus: IntArray, latest: IntArray, count: int, score: int
 ) -> list[int]:
     """The cuts behind a value: at every layer some start gives exactly it."""
     cuts: list[int] = []
     end = len(edges) - 1
-    for layer in reversed(layers[: count - 1]):
-        value = layers[count - 1 - len(cuts)][end, score]
-        for start in range(1, int(latest[end])):
-            before = score - int(bonus[start])
-            if 0 <= before < layer.shape[1] and layer[start, before] + (edges[end] - edges[start]) ** 2 == value:
-                break
+    for blocks in range(count, 1, -1):
+        value, before = layers[blocks - 1].at(end, score), layers[blocks - 2]
+        start = next(
+            start
+            for start in range(before.first, int(latest[end]))
+            if before.at(start, score - int(bonus[start])) + int(edges[end] - edges[start]) ** 2 == value
+        )
         cuts.append(start)
-        end, score = start, before
+        end, score = start, score - int(bonus[start])
     return cuts[::-1]
 
 
