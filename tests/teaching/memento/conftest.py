@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Olmo2Config,
@@ -58,6 +60,7 @@ def model(name: str, kernel: str = "sdpa") -> Any:
         "head_dim": 8,
     }  # fmt: skip
     made: dict[str, tuple[Any, Any]] = {
+        "bloom": (BloomForCausalLM, BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=1, n_head=4)),
         "llama": (LlamaForCausalLM, LlamaConfig(num_hidden_layers=2, **_WIDTH)),
         "qwen3": (Qwen3ForCausalLM, Qwen3Config(num_hidden_layers=2, head_dim=8, **_WIDTH)),
         "olmo2": (Olmo2ForCausalLM, Olmo2Config(num_hidden_layers=2, **_WIDTH)),

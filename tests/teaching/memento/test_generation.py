@@ -199,5 +199,7 @@ def test_other_models_and_caches_are_refused(evicting: Any) -> None:
         memento_generate(made, IDS[1:2], **settings)
     with pytest.raises(UsageError, match="no layer of full attention"):
         memento_generate(evicting.model("recurrent"), IDS[1:2], **settings)
+    with pytest.raises(UsageError, match="takes no position_ids"):
+        memento_generate(evicting.model("bloom", "eager"), IDS[1:2], **settings)
     with pytest.raises(UsageError, match="needs rules"):
         evicting.model("llama").generate(IDS[1:2], custom_generate=memento_decode, max_new_tokens=1, pad_token_id=0)

@@ -65,16 +65,16 @@ class EvictingCache(Cache):
             UsageError: a model without a layer of full attention: nothing in it could be evicted.
         """
         config = model.config.get_text_config(decoder=True)
-        if "full_attention" not in layer_kinds(config):
-            raise UsageError(
-                f"{type(model).__name__} has no layer of full attention; its memory does not grow, so nothing can be "
-                "evicted from it; generate without eviction"
-            )
         if isinstance(config, MnemicConfig):
             made = model.new_memory(batch).layers
             layers = [EvictingHostMemory(m, capacity) if type(m) is AttentionMemory else m for m in made]
         else:
             layers = [_emptied(layer, capacity) for layer in DynamicCache(config=config).layers]
+        if "full_attention" not in layer_kinds(config) or not any(isinstance(layer, KeyRoom) for layer in layers):
+            raise UsageError(
+                f"{type(model).__name__} has no layer of full attention; its memory does not grow, so nothing can be "
+                "evicted from it; generate without eviction"
+            )
         return cls(layers, batch, compact_slots)
 
     @property

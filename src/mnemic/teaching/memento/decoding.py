@@ -8,6 +8,7 @@ Source: Kontonis et al. 2026 (arXiv 2604.09852).
 Legend: B batch, T tokens of a prompt, E tokens of one extended for restart, V vocabulary.
 """
 
+import inspect
 import time
 from collections.abc import Sequence
 from copy import copy
@@ -251,10 +252,16 @@ def check_model(model: Any, rules: MementoRules) -> None:
     """Refuse what cannot be decoded here.
 
     Raises:
-        UsageError: an encoder-decoder, or restart mode on layers that cannot go back.
+        UsageError: an encoder-decoder, positions that cannot be given, or restart mode on layers that cannot go back.
     """
     if getattr(model.config, "is_encoder_decoder", False):
         raise UsageError(f"{type(model).__name__} has an encoder; mementos are for decoder-only models")
+    takes = inspect.signature(getattr(model, "get_base_model", lambda: model)().forward).parameters
+    if "position_ids" not in takes:
+        raise UsageError(
+            f"{type(model).__name__} takes no position_ids: it counts positions by the keys it holds, and would count "
+            "wrong once some are gone"
+        )
     others: list[str] = sorted(set(layer_kinds(model.config)) - {"full_attention"})
     if isinstance(model.config, MnemicConfig) and any(layer.get("conv_size") for layer in model.config.layers):
         others.append("short convolution")

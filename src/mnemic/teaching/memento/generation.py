@@ -139,6 +139,9 @@ def memento_decode(
 ) -> MementoOutput | Tensor:
     """The loop behind :func:`memento_generate`, for `model.generate(custom_generate=memento_decode, rules=...)`.
 
+    A streamer that `generate` itself is given sees the prompt and then, in transformers 5, nothing more: it is not
+    passed to custom loops. :func:`memento_generate` passes it.
+
     Returns:
         the sequences [B, T + N], or with `return_dict_in_generate` a :class:`MementoOutput`.
     """
