@@ -22,8 +22,12 @@ def written() -> str:
     return f"<think>{blocks}</think>\n{ANSWER}<|im_end|>"
 
 
-def make_checkpoint(folder: Path, *, taught: bool = True) -> Path:
-    """Fill a folder with the model, a byte-level tokenizer and, if taught, memento.json."""
+def make_checkpoint(folder: Path, *, taught: bool = True, steps: int = STEPS) -> Path:
+    """Fill a folder with the model, a byte-level tokenizer and, if taught, memento.json.
+
+    Args:
+        steps: fewer for a model that need not say anything sensible.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -50,7 +54,7 @@ def make_checkpoint(folder: Path, *, taught: bool = True) -> Path:
         )
     )
     if taught:
-        _teach(model, tokenizer)
+        _teach(model, tokenizer, steps)
         about = MementoFile(marker_ids=marker_ids(tokenizer), trained_with="memento")
         write_memento_file(folder, about)
     model.save_pretrained(folder)
@@ -58,7 +62,7 @@ def make_checkpoint(folder: Path, *, taught: bool = True) -> Path:
     return folder
 
 
-def _teach(model: Any, tokenizer: Any) -> None:
+def _teach(model: Any, tokenizer: Any, steps: int) -> None:
     import torch
 
     from mnemic.models.visibility import attention_masks
@@ -70,8 +74,8 @@ def _teach(model: Any, tokenizer: Any) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
     opening = torch.tensor(tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n"))
-    for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / STEPS)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / steps)
         length = int(torch.randint(1, 60, (), generator=generator))
         question = torch.randint(0, 255, (4, length), generator=generator)
         rows = torch.cat([question, opening.expand(4, -1), target.expand(4, -1)], dim=1)

@@ -186,13 +186,19 @@ class Engine:
                     self._changed.wait()
                 if self._closed:
                     break
-            self._drop_cancelled()
-            self._admit()
-            if rows.active:
-                self._step()
+            try:
+                self._drop_cancelled()
+                self._admit()
+                if rows.active:
+                    self._step()
+            except Exception as error:  # the thread must live, whatever happens to those it was serving
+                _log.exception("the engine lost its batch")
+                for one in rows.active:
+                    one.request.fail(f"the server failed: {error}")
+                rows.clear()
         for one in [*rows.active, *(one for group in self._waiting for one in group)]:
             one.request.fail("the server was stopped")
-        rows.keep([])
+        rows.clear()
 
     def _step(self) -> None:
         """Sample for every row, let go of those that end, and feed the others."""
@@ -265,7 +271,7 @@ class Engine:
         _log.error("a step failed", exc_info=error)
         failed = self._rows.active
         self._rows_allowed, self._good_steps = max(1, len(failed) // 2), 0
-        self._rows.keep([])
+        self._rows.clear()
         if len(failed) == 1:
             failed[0].request.fail(f"the model failed: {error}")
             return

@@ -80,12 +80,15 @@ class EngineRows:
             return
         assert self.batch is not None
         assert self.logits is not None
-        self.active = [self.active[index] for index in indices]
         if not indices:
-            self.batch = self.logits = None
+            self.clear()
             return
+        self.active = [self.active[index] for index in indices]
         self.batch, self.logits = self.batch.selected(indices), self.logits[list(indices)]
         self.batch.cache.compact()
+
+    def clear(self) -> None:
+        self.active, self.batch, self.logits = [], None, None
 
     def cap_blocks(self) -> None:
         """Leave only the block's end to rows whose block is as long as the rules allow."""
