@@ -57,7 +57,9 @@ def test_two_stages_leave_a_model_with_all_that_serving_needs(tmp_path, tune):
     assert model.get_input_embeddings().num_embeddings == len(tokenizer)
     records = read_records(tmp_path / "run" / "results.jsonl")
     assert [record.memory for record in records] == ["1-full", "2-memento"]
-    assert "2-memento" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert all(f"{record.metrics['loss']:.4f}" in page and record.memory in page for record in records)
+    assert "<svg" in page
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [
         (s, n) for s in ("1-full", "2-memento") for n in (2, 4, 6)

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
 
 from mnemic.tasks import parse_task
 from mnemic.training import objective as module
@@ -72,5 +73,27 @@ def test_a_head_in_pieces_gives_the_same_loss_and_gradients(make_model, monkeypa
     assert max(seen) == 7 < len(batch.targets) == sum(seen)
     torch.testing.assert_close(again, loss)
     again.backward()
+    with torch.no_grad():
+        logits, (logprobs, right) = AskedLoss(whole).logits(batch), AskedLoss(pieces).scores(batch)
+    wanted = logits.log_softmax(-1).gather(-1, batch.targets[:, None])[:, 0]
+    torch.testing.assert_close(logprobs, wanted)
+    torch.testing.assert_close(AskedLoss(pieces).logprobs(batch), wanted)
+    assert torch.equal(right, logits.argmax(-1) == batch.targets)
     for p, q in zip(whole.parameters(), pieces.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_what_a_model_does_to_its_logits_is_in_the_loss(task):
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    rest = {"vocab_size": 32, "num_key_value_heads": 1, "initializer_range": 0.5, "pad_token_id": 0, **shape}
+    batch = training_batch(task.sample("train", 4))
+    for config_class, model_class, options in (
+        (GraniteConfig, GraniteForCausalLM, {"logits_scaling": 4.0}),
+        (Gemma2Config, Gemma2ForCausalLM, {"final_logit_softcapping": 0.5, "head_dim": 8}),
+    ):
+        model = model_class(config_class(**rest, **options)).eval()
+        with torch.no_grad():
+            logits = model(input_ids=batch.input_ids).logits.flatten(0, 1)[batch.asked]
+            wanted = F.cross_entropy(logits, batch.targets, reduction="sum")
+            torch.testing.assert_close(AskedLoss(model)(batch), wanted)
+            assert not torch.allclose(model.lm_head(model.model(batch.input_ids)[0]).flatten(0, 1)[batch.asked], logits)

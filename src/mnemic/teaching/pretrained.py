@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from mnemic import models
 from mnemic.errors import UsageError
@@ -31,8 +31,8 @@ def model_loader(
     """What loads the model, every time anew; its config is looked at now, so that what cannot be is refused at once.
 
     Args:
-        kernel: of attention; auto: tiles (flex_attention) on an accelerator, sdpa elsewhere, where tiles have no
-            gradient.
+        kernel: of attention; auto: tiles (flex_attention) on an accelerator if the model can, sdpa elsewhere, where
+            tiles have no gradient.
         half: bfloat16 weights, for those that are frozen; otherwise float32.
 
     Raises:
@@ -43,10 +43,10 @@ def model_loader(
     layer_kinds(config)
     if kernel == "flex_attention" and not on_accelerator:
         raise UsageError("attention flex_attention has no backward pass on the CPU; use sdpa")
-    chosen = ("flex_attention" if on_accelerator else "sdpa") if kernel == "auto" else kernel
     options: dict[str, Any] = {"dtype": torch.bfloat16 if half else torch.float32}
     if not isinstance(config, models.MnemicConfig):
-        options["attn_implementation"] = chosen
+        tiles = on_accelerator and getattr(_class_of(config), "_supports_flex_attn", False)
+        options["attn_implementation"] = ("flex_attention" if tiles else "sdpa") if kernel == "auto" else kernel
 
     def load() -> Any:
         return _loaded(
@@ -54,6 +54,14 @@ def model_loader(
         )
 
     return load
+
+
+def _class_of(config: Any) -> Any:
+    """The causal model's class, None where transformers knows none; loading then says so."""
+    try:
+        return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    except KeyError:
+        return None
 
 
 def _loaded(kind: str, name: str, load: Callable[..., Any]) -> Any:

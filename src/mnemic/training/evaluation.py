@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -95,10 +94,10 @@ def answer(objective: AskedLoss, parts: Sequence[Examples], device: torch.device
     for examples in parts:
         batch = scored_batch(examples).to(device)
         began = time.perf_counter()
-        logits = objective.logits(batch)
-        nll = F.cross_entropy(logits, batch.targets, reduction="none").cpu()  # and waits for the device
+        logprobs, right = objective.scores(batch)
+        nll = -logprobs.cpu()  # and waits for the device
         seconds += time.perf_counter() - began
-        correct.append((logits.argmax(-1) == batch.targets).cpu().numpy())
+        correct.append(right.cpu().numpy())
         loss.append(nll.double().numpy())
         asked = examples.labels != UNASKED
         row.append(first_row + np.nonzero(asked)[0])

@@ -3,6 +3,7 @@
 Legend: B rows, T time, N positions asked for, V vocabulary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,10 @@ from mnemic.models.visibility import attention_masks
 from mnemic.tasks.base import UNASKED, BoolArray, Examples, IntArray
 
 __all__ = ["AskedLoss", "Batch", "scored_batch", "training_batch"]
+
+_OfTargets = Callable[[Tensor, Tensor, nn.Module | None], Tensor]
+_BETWEEN_HEAD_AND_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+"""Options of models whose logits are not what their head says; those run whole."""
 
 _LOGITS_AT_ONCE = 2**27  # half a GiB in float32; a row of 32,768 tokens over 151,936 ids would take 18.5
 
@@ -83,21 +88,25 @@ class AskedLoss(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """The sum, in nats, of the cross-entropies of the N targets."""
         x, head, auxiliary = self._asked(batch)
-        most = max(1, _LOGITS_AT_ONCE // self.vocab_size) if head is not None else len(x)
-        if len(x) <= most:
-            summed = self._cross_entropy(x, batch.targets, head)
-        else:
-            pieces = zip(x.split(most), batch.targets.split(most), strict=True)
-            summed = sum(
-                (checkpoint(self._cross_entropy, *piece, head, use_reentrant=False) for piece in pieces),
-                start=x.new_zeros((), dtype=torch.float32),
-            )
+        pieces = self._in_pieces(self._cross_entropy, x, batch.targets, head)
+        summed = sum(pieces[1:], start=pieces[0])
         return summed + auxiliary * len(batch.targets)
 
     def logits(self, batch: Batch) -> Tensor:
         """[N, V] in float32."""
         x, head, _ = self._asked(batch)
         return self._logits(x, head)
+
+    def logprobs(self, batch: Batch) -> Tensor:
+        """[N], the log-probability of each target."""
+        x, head, _ = self._asked(batch)
+        return torch.cat(self._in_pieces(self._logprobs, x, batch.targets, head))
+
+    def scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """[N] each: the log-probability of each target, and whether no other id is likelier."""
+        x, head, _ = self._asked(batch)
+        both = torch.cat(self._in_pieces(self._scores, x, batch.targets, head), dim=1)
+        return both[0], both[1] > 0
 
     @property
     def base(self) -> nn.Module:
@@ -121,7 +130,7 @@ class AskedLoss(nn.Module):
         if batch.positions is not None:
             arguments["position_ids"] = batch.positions
         with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if isinstance(body, nn.Module) and isinstance(head, nn.Module):
+            if isinstance(body, nn.Module) and isinstance(head, nn.Module) and _says_logits(base):
                 out = body(**arguments)
                 return _chosen(out.last_hidden_state, batch.asked), head, _auxiliary(out)
             out = self.model(**arguments)
@@ -131,13 +140,34 @@ class AskedLoss(nn.Module):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return (x if head is None else head(x)).float()
 
+    def _in_pieces(self, compute: _OfTargets, x: Tensor, targets: Tensor, head: nn.Module | None) -> list[Tensor]:
+        """So that logits of all positions never stand in memory together, not even for their gradients."""
+        most = max(1, _LOGITS_AT_ONCE // self.vocab_size) if head is not None else len(x)
+        if len(x) <= most:
+            return [compute(x, targets, head)]
+        pieces = zip(x.split(most), targets.split(most), strict=True)
+        return [checkpoint(compute, *piece, head, use_reentrant=False) for piece in pieces]
+
     def _cross_entropy(self, x: Tensor, targets: Tensor, head: nn.Module | None) -> Tensor:
         return F.cross_entropy(self._logits(x, head), targets, reduction="sum")
+
+    def _logprobs(self, x: Tensor, targets: Tensor, head: nn.Module | None) -> Tensor:
+        return -F.cross_entropy(self._logits(x, head), targets, reduction="none")
+
+    def _scores(self, x: Tensor, targets: Tensor, head: nn.Module | None) -> Tensor:
+        logits = self._logits(x, head)
+        nll = F.cross_entropy(logits, targets, reduction="none")
+        return torch.stack([-nll, (logits.argmax(-1) == targets).to(nll.dtype)])
 
     def _mask(self, batch: Batch) -> Any:
         if batch.visible_until is None:
             return batch.attention_mask
         return attention_masks(self.base.config, batch.visible_until, batch.documents, batch.attention_mask)
+
+
+def _says_logits(base: nn.Module) -> bool:
+    config: Any = base.config
+    return all(getattr(config.get_text_config(), name, None) in (None, 1, 1.0) for name in _BETWEEN_HEAD_AND_LOGITS)
 
 
 def _auxiliary(out: object) -> Tensor | float:

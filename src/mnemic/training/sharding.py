@@ -51,7 +51,8 @@ def shard(objective: AskedLoss, device: torch.device, processes: int) -> None:
     for layer in layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(objective, mesh=mesh, mp_policy=policy)
-    register_fsdp_forward_method(objective, "logits")
+    for method in ("logits", "logprobs", "scores"):
+        register_fsdp_forward_method(objective, method)
 
 
 def is_cut(tensor: Tensor) -> bool:

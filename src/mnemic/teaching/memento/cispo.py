@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -229,11 +228,11 @@ class _Trainer:
         old = torch.from_numpy(np.concatenate([one.logprobs[c] for one, c in zip(rollouts, chosen, strict=True)]))
         counts = torch.tensor([int(c.sum()) for c in chosen])
         of_advantage, of_weight = (x.repeat_interleave(counts).to(self.device) for x in (advantage, weight))
-        logprobs = _logprobs(self.objective, batch)
+        logprobs = self.objective.logprobs(batch)
         reference = None
         if self.reference is not None:
             with torch.no_grad():
-                reference = _logprobs(self.reference, batch)
+                reference = self.reference.logprobs(batch)
         loss, seen = cispo_loss(logprobs, old.to(self.device), reference, of_advantage, of_weight, self.config)
         loss.backward()
         return {"gap": (logprobs.detach() - old.to(self.device)).abs(), **seen}
@@ -254,11 +253,6 @@ class _Trainer:
         rate = self.config.lr * min(1.0, step / (warm + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-
-
-def _logprobs(objective: AskedLoss, batch: Any) -> Tensor:
-    """[N], row by row, as `old` is."""
-    return objective.logits(batch).log_softmax(-1).gather(-1, batch.targets[:, None])[:, 0]
 
 
 def _append(path: Path, point: RlPoint) -> None:
