@@ -60,6 +60,8 @@ class Watch:
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self._wanted = [text for text in wanted if text]
+        self._starts = {text[:size] for text in self._wanted for size in range(1, len(text))}
+        self._longest = max(map(len, self._starts), default=0)
         self._held = ""
 
     def push(self, text: str) -> Iterator[tuple[str, str | None]]:
@@ -72,9 +74,8 @@ class Watch:
             at, wanted = found
             before, self._held = self._held[:at], self._held[at + len(wanted) :]
             yield before, wanted
-        keep = max(
-            (size for w in self._wanted for size in range(1, len(w)) if self._held.endswith(w[:size])), default=0
-        )
+        longest = min(self._longest, len(self._held))
+        keep = next((size for size in range(longest, 0, -1) if self._held[-size:] in self._starts), 0)
         split = len(self._held) - keep
         safe, self._held = self._held[:split], self._held[split:]
         yield safe, None
