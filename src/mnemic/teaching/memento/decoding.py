@@ -152,22 +152,22 @@ class RunningBatch:
         if any(gone is not None for gone in again):
             self.cache.compact()
         evicted = time.perf_counter()
-        width = 1 + max(len(span or ()) for span in again)
-        ids, positions = (np.zeros((len(tokens), width), np.int64) for _ in "ip")
-        real = np.zeros((len(tokens), width), bool)
-        for index, (row, token, span) in enumerate(zip(self.rows, tokens, again, strict=True)):
-            if not row.live:
-                ids[index, -1], positions[index, -1] = token, len(row.tokens)
-                continue
-            fed = [*(span or ()), len(row.tokens)]
-            row.tokens.append(int(token))
-            positions[index, -len(fed) :] = fed
-            ids[index, -len(fed) :] = [row.tokens[position] for position in fed]
-            real[index, -len(fed) :] = True
-        self.cache.expect(positions, real)
-        for index, row in enumerate(self.rows):
+        fed = [[*(span or ()), len(row.tokens)] if row.live else [] for row, span in zip(self.rows, again, strict=True)]
+        for row, token in zip(self.rows, tokens, strict=True):
             if row.live:
-                row.trace.append(int(self.cache.resident[index]))
+                row.tokens.append(int(token))
+        width = max(1, *map(len, fed))
+        # to the right, so that the last column is every row's new token
+        positions = np.array([[0] * (width - len(at)) + at for at in fed], np.int64)
+        ids = np.array(
+            [[0] * (width - len(at)) + [row.tokens[p] for p in at] for row, at in zip(self.rows, fed, strict=True)],
+            np.int64,
+        )
+        real = np.arange(width) >= width - np.array([[len(at)] for at in fed])
+        self.cache.expect(positions, real)
+        for row, held in zip(self.rows, self.cache.resident.tolist(), strict=True):
+            if row.live:
+                row.trace.append(held)
         with self.masks.kernel():
             logits = self.forward(ids, positions, self.masks.step(self.cache, real))
         self.seconds.eviction += evicted - began
