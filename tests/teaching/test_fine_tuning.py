@@ -142,7 +142,7 @@ def test_a_folder_is_not_mixed_with_another_run(tmp_path, tune):
     tune(tmp_path / "run")
     with pytest.raises(UsageError, match="already holds this run"):
         tune(tmp_path / "run")
-    with pytest.raises(UsageError, match="another config"):
+    with pytest.raises(UsageError, match="another max_length"):
         tune(tmp_path / "run", FineTuneConfig(**{**OPTIONS, "max_length": 60}), resume=True)
     assert tune(tmp_path / "run", resume=True).stages[1].steps == 6
 

@@ -124,3 +124,10 @@ def test_a_row_depends_on_its_number_alone(source, pack):
             np.testing.assert_array_equal(batch.input_ids[offset, :width], one.input_ids[0])
             np.testing.assert_array_equal(batch.labels[offset, :width], one.labels[0])
             assert (batch.labels[offset, width:] == -100).all()
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_memory_is_measured_on_the_longest_row(source, pack):
+    rows = source(pack=pack)
+    widths = [rows.sample("train", 1, 0, start).input_ids.shape[1] for start in range(rows.epoch)]
+    assert rows.largest_row().input_ids.shape == (1, max(widths))

@@ -231,7 +231,7 @@ class _FineTuning:
         if path.is_file():
             there = json.loads(path.read_text(encoding="utf-8"))
             if there != mine:
-                other = ", ".join(key for key in mine if there.get(key) != mine[key])
+                other = ", ".join(_differing(mine, there))
                 raise UsageError(f"'{self.directory}' holds a run with another {other}; name another folder")
             if not resume:
                 raise UsageError(f"'{self.directory}' already holds this run; resume it, or name another folder")
@@ -258,3 +258,15 @@ class _FineTuning:
             )
         self.state.wait_for_everyone()
         return target
+
+
+def _differing(mine: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """Names of what two runs do not share, options by their own names."""
+    names = []
+    for key, value in mine.items():
+        other = there.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            names += [name for name in value if other.get(name) != value[name]]
+        elif other != value:
+            names.append(key)
+    return names

@@ -66,6 +66,11 @@ class TeachingRows:
         """Of the positions that the model meets: packed rows count from 0 each."""
         return int(self.rows.lengths.max())
 
+    def largest_row(self) -> Examples:
+        """[1, T]: the longest training row, which decides whether a step fits into memory."""
+        longest = max(self._train, key=lambda group: int(self.rows.lengths[group].sum()))
+        return joined([[self.rows[row] for row in longest]], self.rows.traces.pad, self.multiple)
+
     def sample(self, split: Split, count: int, seed: int = 0, start: int = 0) -> Examples:
         """Training rows follow each other for ever, each epoch in an order of its own; validation rows end."""
         if split == "train":

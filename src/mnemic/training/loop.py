@@ -29,7 +29,7 @@ from mnemic.training.optimizer import build_optimizer, learning_rate
 from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
 from mnemic.training.recomputing import set_checkpointing
 from mnemic.training.result import Judge, TrainResult
-from mnemic.training.rows import Rows
+from mnemic.training.rows import Rows, largest_row
 from mnemic.training.state import State, fingerprint
 
 __all__ = ["Judge", "TrainResult", "train"]
@@ -249,7 +249,7 @@ class _Training:
         if self.is_sharded:  # no process could hold what a whole row takes of a whole model
             return room.Need(fixed=0, per_row=1)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            row = training_batch(self.task.sample("train", 1, self.config.seed)).to(self.device)
+            row = training_batch(largest_row(self.task, self.config.seed)).to(self.device)
             need = room.measure(self.objective, row)
         if self.device.type == "cpu":  # a device says when it is full, the kernel kills
             room.refuse_if_too_large(need, self.rows_at_once, self.device)

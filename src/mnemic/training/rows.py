@@ -5,7 +5,13 @@ from typing import Protocol
 
 from mnemic.tasks.base import Examples, Split
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "largest_row"]
+
+
+def largest_row(rows: "Rows", seed: int) -> Examples:
+    """The training row that needs the most memory; any of a task's, which are all of one length."""
+    own = getattr(rows, "largest_row", None)
+    return own() if own is not None else rows.sample("train", 1, seed)
 
 
 class Rows(Protocol):
