@@ -67,10 +67,12 @@ class StepMasks:
     def step(self, cache: EvictingCache, real: NDArray[np.bool_]) -> Any:
         """For a later call [B, T], whose tokens the cache expects already."""
         time = real.shape[1]
-        full = self._full(cache, time) if cache.has_holes or (time > 1 and self.by_layer) else None
+        padded = self.by_layer and bool((cache.lengths < cache.columns).any())
+        # the host would otherwise take what its recurrent layers need, columns, for who sees whom among slots
+        needed = cache.has_holes or (self.by_layer and (time > 1 or padded))
+        full = self._full(cache, time) if needed else None
         if not self.by_layer:
             return full
-        padded = bool((cache.lengths < cache.columns).any())
         masks: dict[str, Any] = {"full_attention": full}
         if self.is_recurrent or (self.is_windowed and self.is_host):
             masks["linear_attention"] = self._read(cache, cache.columns) if padded and self.is_host else None
