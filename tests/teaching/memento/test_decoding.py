@@ -84,6 +84,13 @@ def test_decoding_equals_the_mask(evicting: Any, name: str, rules: MementoRules)
     assert bool(batch.cache.compactions) == (rules != NEVER_EVICT)
 
 
+@pytest.mark.parametrize("slots", [None, 1, 10**6])
+@pytest.mark.parametrize("name", ["llama", "host-hybrid"])
+def test_when_slots_are_closed_up_does_not_matter(evicting: Any, name: str, slots: int | None) -> None:
+    batch = assert_equal_to_mask(evicting, evicting.model(name), RULES[0], seed=11, compact_slots=slots)
+    assert bool(batch.cache.compactions) == (slots == 1)
+
+
 @pytest.mark.parametrize("name", HYBRID)
 def test_decoding_equals_the_mask_on_hybrids(evicting: Any, name: str) -> None:
     for rules in (RULES[0], RULES[3]):
