@@ -1,16 +1,21 @@
 """The engine says what generation alone says, whoever else is served and however little room there is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from engines import QUESTIONS, Engines, Parts, ask, load_parts
 from taught_checkpoint import ANSWER, THOUGHTS, written
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from mnemic.teaching.memento.decoding import RunningBatch
+from mnemic.models import MnemicConfig, MnemicForCausalLM
+from mnemic.teaching.memento.decoding import Prompt, RunningBatch
+from mnemic.teaching.memento.generation import memento_generate
 from mnemic.teaching.memento.rereading import read_on
-from mnemic.teaching.memento.rules import MementoRules
+from mnemic.teaching.memento.rules import MementoRules, Role
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,64 @@ def test_tokens_read_again_leave_the_cache_that_feeding_them_left(
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-4)
     assert again.cache.resident.tolist() == batch.cache.resident.tolist()
     assert again.rows[0].tokens == batch.rows[0].tokens
+
+
+def host(*mixers: dict[str, Any], vocabulary: int) -> Any:
+    return MnemicForCausalLM(MnemicConfig(vocab_size=vocabulary, hidden_size=32, layers=list(mixers)))
+
+
+def windowed(vocabulary: int) -> Any:
+    config = Qwen3Config(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, layer_types=["full_attention", "sliding_attention"], sliding_window=8,
+        use_sliding_window=True, eos_token_id=None, bos_token_id=None,
+    )  # fmt: skip
+    return Qwen3ForCausalLM(config)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(host, {"mixer": "attention"}, {"mixer": "mamba2"}),
+        partial(host, {"mixer": "attention"}, {"mixer": "sliding-window", "window": 8}),
+        windowed,
+    ],
+    ids=["mamba2", "window", "transformers' window"],
+)
+def test_models_with_other_layers_too_say_in_company_what_they_say_alone(
+    parts: Parts, make: Callable[..., Any]
+) -> None:
+    """Requests of many lengths join and leave, some of them twice, after prompts that hold finished blocks."""
+    torch.manual_seed(1)
+    model = make(vocabulary=len(parts.tokenizer)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(2 if weight.ndim > 1 else 1)  # so that what stands before a token decides about it
+    other = Parts(model, parts.tokenizer, parts.markers)
+    engines = Engines(other)
+    engine = engines(MementoRules(max_block_tokens=5), max_batch=3, kv_budget=330)
+    asked = []
+    for number, question in enumerate(QUESTIONS):
+        before, after = parts.prompt(question).ids, parts.tokenizer.encode(written())[: 30 + 9 * number]
+        roles = [int(Role.PROTECTED)] * len(before) + [int(Role.ASSISTANT)] * len(after)
+        asked.append((Prompt([*before, *after], roles), 20 + 25 * (number % 3)))
+    heard = [ask(engine, prompt, max_tokens=most, well_formed=True)[1] for prompt, most in asked]
+    for (prompt, most), listener in zip(asked, heard, strict=True):
+        wanted = memento_generate(
+            model,
+            torch.tensor([prompt.ids]),
+            roles=torch.tensor([prompt.roles]),
+            rules=MementoRules(max_block_tokens=5),
+            markers=parts.markers,
+            max_new_tokens=most,
+            do_sample=False,
+            well_formed=True,
+            eos_token_id=parts.tokenizer.eos_token_id,
+        )
+        got = listener.statistics()
+        assert list(got.tokens) == wanted.sequences[0, wanted.prompts :].tolist()
+        assert got.blocks == len(wanted.blocks[0]) > 0
+    engines.close()
 
 
 def test_sampling_is_each_requests_own(parts: Parts, engine_of: Engines) -> None:
