@@ -23,6 +23,7 @@ from mnemic.errors import UsageError
 from mnemic.ops.visibility import TILE
 from mnemic.report.records import append_record, read_records
 from mnemic.teaching.adapters import with_adapters
+from mnemic.teaching.answer_judge import answer_judge
 from mnemic.teaching.fine_tuning_config import FineTuneConfig, Stage
 from mnemic.teaching.fine_tuning_page import write_page
 from mnemic.teaching.fine_tuning_record import MetricsFile, stage_record
@@ -99,7 +100,7 @@ def fine_tune(
         make_model: gives the untaught model; called once per stage, equal weights every time.
         tokenizer: of the model; the markers are added to both where they are missing.
         name: of the model, for the record.
-        judge: what chooses the best weights, such as accuracy by evicting generation; None for the loss.
+        judge: what chooses the best weights; None for what `config.choose_by` says.
         on_tokenised: told how many records are tokenised.
         on_stage: told which stage begins.
 
@@ -169,6 +170,11 @@ class _FineTuning:
         rows = self._rows(model, tokens, stage)
         on_accelerator = self.state.device.type != "cpu"
         training = self.config.training(stage, rows.epoch, self.state.num_processes, on_accelerator=on_accelerator)
+        if judge is None and self.config.choose_by == "answers":
+            judge = answer_judge(
+                rows, self.tokenizer, self.config.rules, max_new_tokens=self.config.max_new_tokens,
+                most=self.config.eval_rows, rows_at_once=self.config.rows_at_once,
+            )  # fmt: skip
         metrics = MetricsFile(self.directory / "metrics.jsonl", folder.name, on_progress, writes=self.is_main)
         result = train(
             model, rows, training, folder, resume=True, keep_best=True, judge=judge,

@@ -63,6 +63,10 @@ class FineTuneConfig(_Options):
     validation: float = Field(0.02, gt=0, lt=1, description="share of the traces that is held out")
     pack: bool | None = Field(None, description="several traces in a row; unset: where the model runs flex_attention")
     rows_at_once: int = Field(1, ge=1, description="rows that a device takes at once; the rest accumulates")
+    choose_by: Literal["loss", "answers"] = Field(
+        "loss", description="what makes an evaluation the best: held-out loss, or right answers by generation"
+    )
+    max_new_tokens: int = Field(4096, ge=1, description="tokens of a generated answer, for choose_by=answers")
     eval_rows: int = Field(64, ge=1, description="held-out rows of one evaluation")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on an accelerator")
     checkpointing: bool = Field(True, description="compute layers again on the way back, to save memory")

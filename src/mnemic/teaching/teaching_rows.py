@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mnemic.errors import UsageError
 from mnemic.tasks.base import Examples, Split
 from mnemic.teaching.packing import best_fit, joined
+from mnemic.teaching.tokenised_traces import Trace
 from mnemic.teaching.trace_rows import TraceRows
 
 __all__ = ["TeachingRows"]
@@ -56,6 +57,9 @@ class TeachingRows:
     def held_out(self) -> int:
         """Rows to validate on."""
         return len(self._valid)
+
+    def held_out_trace(self, number: int) -> Trace:
+        return self.rows.trace(self._valid[number][0])
 
     @property
     def vocab_size(self) -> int:

@@ -76,6 +76,10 @@ class TraceRows(Sequence[Row]):
     def __getitem__(self, row: int) -> Row:  # type: ignore[override]
         return rendered(self.traces[int(self._index[row])], int(self._end[row]), self.options, self.traces.markers)
 
+    def trace(self, row: int) -> Trace:
+        """The whole trace that a row was made of."""
+        return self.traces[int(self._index[row])]
+
     def name(self, row: int) -> str:
         return self.traces.names[int(self._index[row])]
 

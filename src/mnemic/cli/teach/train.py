@@ -21,7 +21,7 @@ __all__ = ["command", "read_config"]
 
 INTERRUPTED = 130
 _OF_STAGES = ("epochs", "steps", "batch_size", "lr", "evaluations")
-_OF_ALL = ("max_length", "rows_at_once", "pack", "shard", "device", "seed", "precision")
+_OF_ALL = ("max_length", "rows_at_once", "pack", "shard", "device", "seed", "precision", "choose_by", "max_new_tokens")
 
 
 @click.command("train")
@@ -52,6 +52,12 @@ _OF_ALL = ("max_length", "rows_at_once", "pack", "shard", "device", "seed", "pre
 @click.option("--shard", is_flag=True, default=None, help="Cut the weights over the processes (FSDP2).")
 @click.option("--device", type=click.Choice(["auto", "cpu"]), help="auto: a GPU where there is one.  [default: auto]")
 @click.option("--seed", type=click.IntRange(0), help="Order of the traces.  [default: 42]")
+@click.option(
+    "--choose-by",
+    type=click.Choice(["loss", "answers"]),
+    help="Which evaluation is the best: answers generates them.  [default: loss]",
+)
+@click.option("--max-new-tokens", type=click.IntRange(1), help="Of such an answer.  [default: 4096]")
 @click.option("--resume", is_flag=True, help="Go on with the run in OUTPUT.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(
