@@ -85,7 +85,7 @@ def command(
         _leave_signals_to(server)
         engine.start()
         listener.listen()  # whoever reads the address may connect at once
-        _announce(served, listener, as_json)
+        _announce(served, listener, kv_budget, as_json)
         try:
             server.run(sockets=[listener])
         finally:
@@ -112,10 +112,14 @@ def _leave_signals_to(server: Any) -> None:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
 
 
-def _announce(served: Any, listener: socket.socket, as_json: bool) -> None:
+def _announce(served: Any, listener: socket.socket, kv_budget: int, as_json: bool) -> None:
+    from mnemic.teaching.memento.measuring import kv_bytes_per_token
+
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    size = kv_budget * kv_bytes_per_token(served.model.config, served.model.dtype).per_token
     click.echo(f"{served.name}: {served.note}", err=True)
+    click.echo(f"up to {kv_budget:,} tokens are held, {size / 1e9:.3g} GB of keys and values", err=True)
     click.echo(f"listening on {url} (Ctrl-C stops it)", err=True)
     if as_json:
         click.echo(json.dumps({"url": url, "model": served.name, "note": served.note}))

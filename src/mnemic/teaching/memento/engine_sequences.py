@@ -19,6 +19,8 @@ __all__ = ["Continuation", "Delta", "Event", "Failed", "Finished", "FinishReason
 
 FinishReason = Literal["stop", "length"]
 _number = itertools.count()
+_GREEDY_BELOW = 1e-5
+"""Temperatures so low that logits divided by them would leave float32."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Continuation:
         options = self.request.sampling
         if bool(torch.isnan(logits).any()) or bool(torch.isinf(logits).all()):
             raise MnemicError("the model gave logits that are not numbers")
-        if options.temperature == 0:
+        if options.temperature < _GREEDY_BELOW:
             return int(logits.argmax())
         scores = logits / options.temperature
         if 0 < options.top_k < len(scores):
