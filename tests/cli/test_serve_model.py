@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import openai
 import pytest
 from click.testing import CliRunner
-from taught_checkpoint import ANSWER, make_checkpoint
+from taught_checkpoint import ANSWER, shared_checkpoint
 
 from mnemic.cli import cli
 from mnemic.teaching.memento.memento_file import read_memento_file, write_memento_file
@@ -19,7 +20,9 @@ from mnemic.teaching.memento.memento_file import read_memento_file, write_mement
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("run") / "taught" / "model").parent
+    run = tmp_path_factory.mktemp("runs") / "taught"
+    shutil.copytree(shared_checkpoint(tmp_path_factory), run / "model")
+    return run
 
 
 def test_it_serves_until_it_is_stopped(checkpoint: Path) -> None:

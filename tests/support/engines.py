@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from taught_checkpoint import make_checkpoint
+from taught_checkpoint import shared_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mnemic.teaching.memento.decoding import Prompt
@@ -74,8 +74,8 @@ class Listener:
         return self.ends[index].statistics
 
 
-def load_parts(folder: Any) -> Parts:
-    make_checkpoint(folder)
+def load_parts(tmp_path_factory: Any) -> Parts:
+    folder = shared_checkpoint(tmp_path_factory)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     return Parts(model, AutoTokenizer.from_pretrained(folder), read_memento_file(folder).marker_ids)
 

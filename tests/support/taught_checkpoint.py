@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ANSWER", "THOUGHTS", "byte_tokenizer", "make_checkpoint", "written"]
+__all__ = ["ANSWER", "THOUGHTS", "byte_tokenizer", "make_checkpoint", "shared_checkpoint", "written"]
 
 ANSWER = "naïve €uro 🙂."
 THOUGHTS = "".join(f"{digit}abcdef{digit}" for digit in range(8))
@@ -20,6 +20,12 @@ def written() -> str:
         f"<|block_start|>{digit}abcdef<|block_end|><|summary_start|>{digit}<|summary_end|>" for digit in range(8)
     )
     return f"<think>{blocks}</think>\n{ANSWER}<|im_end|>"
+
+
+def shared_checkpoint(tmp_path_factory: Any) -> Path:
+    """The taught model in a folder "taught", made once for all tests of a process: read it and leave it as it is."""
+    folder: Path = tmp_path_factory.getbasetemp() / "shared" / "taught"
+    return folder if folder.exists() else make_checkpoint(folder)
 
 
 def make_checkpoint(folder: Path, *, taught: bool = True, steps: int = STEPS) -> Path:

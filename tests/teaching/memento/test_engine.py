@@ -20,7 +20,7 @@ from mnemic.teaching.memento.rules import MementoRules, Role
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    return load_parts(tmp_path_factory.mktemp("taught"))
+    return load_parts(tmp_path_factory)
 
 
 @pytest.fixture

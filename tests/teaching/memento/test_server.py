@@ -10,7 +10,7 @@ import openai
 import pytest
 import torch
 from serving import ASKED, GREEDY, RunningServer, served
-from taught_checkpoint import ANSWER, THOUGHTS, make_checkpoint, written
+from taught_checkpoint import ANSWER, THOUGHTS, make_checkpoint, shared_checkpoint, written
 
 from mnemic.teaching.memento.generation import memento_generate
 from mnemic.teaching.memento.memento_file import NAME
@@ -21,7 +21,7 @@ TRACED: dict[str, Any] = {"mnemic": {"trace": True}}
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with served(load_served_model(str(make_checkpoint(tmp_path_factory.mktemp("made") / "taught")))) as server:
+    with served(load_served_model(str(shared_checkpoint(tmp_path_factory)))) as server:
         yield server
 
 

@@ -108,7 +108,7 @@ def test_a_client_that_hangs_up_frees_its_row(
     head += [f"Content-Length: {len(body)}", "", ""]
     with socket.create_connection(("127.0.0.1", running.port)) as connection:
         connection.sendall("\r\n".join(head).encode() + body)
-        assert within_seconds(5, lambda: running.engine.load().resident_tokens > 30)
+        assert within_seconds(30, lambda: running.engine.load().resident_tokens > 30)
     assert within_seconds(5, lambda: running.engine.load().active_requests == 0), "370 tokens take more than 10 seconds"
     assert running.engine.load().resident_tokens == 0
     assert running.engine.load().finished_sequences == finished, "it was written to its end"
@@ -120,7 +120,7 @@ def test_a_full_queue_and_a_stopped_server_say_so(model: ServedModel) -> None:
     with served(model, max_waiting=1, start=False) as server:
         waiting = threading.Thread(target=lambda: replies.append(server.post("/v1/chat/completions", body)))
         waiting.start()
-        assert within_seconds(5, lambda: server.engine.load().waiting_requests == 1)
+        assert within_seconds(30, lambda: server.engine.load().waiting_requests == 1)
         assert server.get("/health").status_code == 503
         with pytest.raises(openai.RateLimitError, match="1 requests are waiting"):
             server.ask()
