@@ -96,6 +96,15 @@ def test_measure_writes_a_line_a_prompt_and_goes_on(checkpoint: Any, prompts: An
     assert "name another --output" in other.output
 
 
+def test_restarting_is_asked_for_by_an_option_and_keeps_the_checkpoints_cap(checkpoint: Any, prompts: Any) -> None:
+    options = ("--prompts", prompts, "--max-new-tokens", 8, "--device", "cpu", "--json", "--restart")
+    found = json.loads(mnemic("generate", checkpoint, *options).stdout)
+    assert found["rules"] == MementoRules(restart=True, max_block_tokens=6).model_dump()
+    assert found["results"][1]["evictions"] >= 1
+    refused = mnemic("generate", checkpoint, "--prompt", "w1", "--restart", "--full", code=2)
+    assert "--full evicts nothing" in refused.stderr
+
+
 def test_wrong_use_is_explained(checkpoint: Any, tmp_path: Any) -> None:
     assert "give either" in mnemic("generate", checkpoint, code=2).output
     assert "there is no file" in mnemic("generate", checkpoint, "--prompts", tmp_path / "none.jsonl", code=2).output

@@ -23,6 +23,7 @@ __all__ = ["command"]
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Mass of tokens to sample from.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the sampling.")
 @click.option("--full", is_flag=True, help="Evict nothing.")
+@click.option("--restart", is_flag=True, help="Compute each memento's keys again without its block: the ablation.")
 @click.option("--well-formed", is_flag=True, help="Forbid markers out of order.")
 @click.option("--force", is_flag=True, help="Evict although the model never learned to do without its blocks.")
 @click.option("--device", default="auto", help="auto: a GPU where there is one.")
@@ -37,6 +38,7 @@ def command(
     top_p: float,
     seed: int,
     full: bool,
+    restart: bool,
     well_formed: bool,
     force: bool,
     device: str,
@@ -57,9 +59,11 @@ def command(
 
     if (prompt is None) == (prompts is None):
         raise UsageError("give either --prompt TEXT or --prompts FILE")
+    if full and restart:
+        raise UsageError("--full evicts nothing, --restart more than usual; give one of them")
     asked = read_prompts(prompts) if prompts is not None else [AskedPrompt("1", text=str(prompt))]
     served = load_served_model(checkpoint, device=device, dtype=dtype, force=force or full)
-    rules, markers = rules_of(served, full)
+    rules, markers = rules_of(served, full=full, restart=restart)
     sampling = sampling_options(temperature, top_p)
     results = []
     for one in asked:
@@ -94,8 +98,8 @@ def command(
         click.echo(json.dumps({"checkpoint": checkpoint, "rules": rules.model_dump(), "results": results}))
 
 
-def rules_of(served: Any, full: bool) -> tuple[Any, Any]:
-    """A checkpoint's rules, or those that evict nothing, and its markers.
+def rules_of(served: Any, *, full: bool = False, restart: bool = False) -> tuple[Any, Any]:
+    """A checkpoint's rules, those that evict nothing, or those that restart; and its markers.
 
     Raises:
         UsageError: a checkpoint without memento.json.
@@ -105,7 +109,11 @@ def rules_of(served: Any, full: bool) -> tuple[Any, Any]:
 
     if served.about is None:
         raise UsageError(f"'{served.name}' has no {NAME}; mnemic teach memento export makes a checkpoint that has one")
-    return (MementoRules(keep_last_n_blocks=-1) if full else served.about.rules), served.about.marker_ids
+    if restart:
+        rules = MementoRules(restart=True, max_block_tokens=served.about.rules.max_block_tokens)
+    else:
+        rules = MementoRules(keep_last_n_blocks=-1) if full else served.about.rules
+    return rules, served.about.marker_ids
 
 
 def sampling_options(temperature: float, top_p: float) -> dict[str, Any]:

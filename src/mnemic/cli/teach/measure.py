@@ -28,6 +28,7 @@ _HEAD = ("prompt", "written", "blocks", "peak", "of full", "area", "of full", "t
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, help="Mass of tokens to sample from.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the sampling.")
 @click.option("--repeats", type=click.IntRange(1), default=3, help="Timed turns of each arm, after one that warms up.")
+@click.option("--restart", is_flag=True, help="Compute each memento's keys again without its block: the ablation.")
 @click.option("--force", is_flag=True, help="Evict although the model never learned to do without its blocks.")
 @click.option("--device", default="auto", help="auto: a GPU where there is one.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto")
@@ -41,6 +42,7 @@ def command(
     top_p: float,
     seed: int,
     repeats: int,
+    restart: bool,
     force: bool,
     device: str,
     dtype: str,
@@ -65,7 +67,7 @@ def command(
 
     asked = read_prompts(prompts)
     served = load_served_model(checkpoint, device=device, dtype=dtype, force=force)
-    rules, markers = rules_of(served, full=False)
+    rules, markers = rules_of(served, restart=restart)
     settings = {
         "checkpoint": checkpoint, "rules": rules.model_dump(), "max_new_tokens": max_new_tokens,
         "temperature": temperature, "top_p": top_p, "seed": seed,
