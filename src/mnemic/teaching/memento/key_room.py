@@ -115,7 +115,7 @@ class KeyRoom:
         self._keys, self._values, self.length = *joined, length
 
 
-class EvictingLayer(KeyRoom, CacheLayerMixin):  # type: ignore[misc]  # its base has attributes where this has properties
+class EvictingLayer(KeyRoom, CacheLayerMixin):
     """A full-attention layer of any transformers decoder."""
 
     is_sliding = False
