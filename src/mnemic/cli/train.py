@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnemic.cli.yaml_file import read_yaml
 from mnemic.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def read_config(path: Path) -> tuple[RunSpec, Path | None]:
     from mnemic.training.runs import RunSpec
     from mnemic.training.shell import Shell
 
-    data = _yaml(path)
+    data = read_yaml(path, f"the sections {', '.join(_SECTIONS)}")
     for key in data:
         if key not in _SECTIONS:
             raise UsageError(f"{path}: there is no section '{key}'{nearest(str(key), _SECTIONS)}")
@@ -104,20 +105,6 @@ def read_config(path: Path) -> tuple[RunSpec, Path | None]:
         command=shlex.join(["mnemic", *sys.argv[1:]]),
     )
     return spec, Path(str(output)) if output is not None else None
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no file '{path}'") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read '{path}': {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} must hold the sections {', '.join(_SECTIONS)}")
-    return data
 
 
 def _section(data: dict[str, Any], name: str, path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnemic.cli.yaml_file import read_yaml
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def read_config(path: Path | None, given: dict[str, Any]) -> FineTuneConfig:
     from mnemic.options import validated
     from mnemic.teaching.fine_tuning_config import FineTuneConfig, Lora, Stage
 
-    data = _yaml(path) if path is not None else {}
+    data = read_yaml(path, "options such as max_length: 4096") if path is not None else {}
     where = str(path) if path is not None else "train"
     kinds = [kind.strip() for kind in given["stages"].split(",")] if given["stages"] else None
     stages = [{"attention": kind} for kind in kinds] if kinds else data.pop("stages", None)
@@ -134,20 +135,6 @@ def read_config(path: Path | None, given: dict[str, Any]) -> FineTuneConfig:
     checked = tuple(validated(f"{where}: stage {n}", Stage, {**s, **own}) for n, s in enumerate(stages, start=1))
     data |= {key: given[key] for key in _OF_ALL if given[key] is not None}
     return validated(where, FineTuneConfig, {**data, "stages": checked})
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no file '{path}'") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read '{path}': {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} must hold options such as max_length: 4096")
-    return data
 
 
 def _finish(found: FineTuned, output: Path, as_json: bool) -> None:
