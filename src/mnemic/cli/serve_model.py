@@ -56,11 +56,10 @@ def command(
       -d '{"model": "taught", "messages": [{"role": "user", "content": "Hello"}]}'
     """
     import torch
-    import uvicorn
 
     from mnemic.teaching.memento.engine import Engine
     from mnemic.teaching.memento.served_model import load_served_model
-    from mnemic.teaching.memento.server import make_app
+    from mnemic.teaching.memento.server import make_app, run_server
 
     with _listening(host, port) as listener:
         if threads is not None:
@@ -77,19 +76,14 @@ def command(
             kv_budget=kv_budget,
             max_waiting=max_waiting,
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                make_app(served, engine, api_keys=api_key), log_level="warning", timeout_graceful_shutdown=3, ws="none"
-            )
-        )
-        _leave_signals_to(server)
+        app = make_app(served, engine, api_keys=api_key)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn raises a signal again once it has shut down; but being asked to stop is no failure
+            signal.signal(number, lambda *_: None)
         engine.start()
         listener.listen()  # whoever reads the address may connect at once
         _announce(served, listener, kv_budget, as_json)
-        try:
-            server.run(sockets=[listener])
-        finally:
-            engine.close()
+        run_server(app, engine, listener)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -104,12 +98,6 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; name another --host or --port") from error
     return listener
-
-
-def _leave_signals_to(server: Any) -> None:
-    """uvicorn raises a signal again once it has shut down; that it was asked to stop is no failure."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
 
 
 def _announce(served: Any, listener: socket.socket, kv_budget: int, as_json: bool) -> None:
