@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 from typing import Any
 
@@ -76,22 +75,16 @@ def command(
             kv_budget=kv_budget,
             max_waiting=max_waiting,
         )
-        app = make_app(served, engine, api_keys=api_key)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # uvicorn raises a signal again once it has shut down; but being asked to stop is no failure
-            signal.signal(number, lambda *_: None)
         engine.start()
-        listener.listen()  # whoever reads the address may connect at once
-        _announce(served, listener, kv_budget, as_json)
-        run_server(app, engine, listener)
+        app = make_app(served, engine, api_keys=api_key)
+        run_server(app, engine, listener, lambda: _announce(served, listener, kv_budget, as_json))
 
 
 def _listening(host: str, port: int) -> socket.socket:
     """A socket, taken before the model is loaded: a port that is in use is said at once."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

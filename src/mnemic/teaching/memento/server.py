@@ -2,11 +2,14 @@
 
 import asyncio
 import hmac
+import signal
+import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
@@ -19,7 +22,7 @@ from mnemic.teaching.memento.served_model import ServedModel
 from mnemic.teaching.memento.server_replies import Reply, error_body, sse
 from mnemic.teaching.memento.server_requests import ChatBody, CompletionBody, Refused, SamplingBody, read_body
 
-__all__ = ["make_app"]
+__all__ = ["make_app", "run_server"]
 
 _LARGEST_BODY = 64 * 2**20
 _LOOK_SECONDS = 0.25
@@ -51,6 +54,31 @@ def make_app(served: ServedModel, engine: Engine, *, api_keys: Sequence[str] = (
     for kind in (MnemicError, HTTPException, 404, 405, Exception):
         app.add_exception_handler(kind, _explained)
     return app
+
+
+def run_server(app: FastAPI, engine: Engine, listener: socket.socket, announce: Callable[[], None]) -> None:
+    """Serve on a socket until SIGINT or SIGTERM; what is being written then ends with an error.
+
+    Args:
+        announce: called once connections are taken.
+    """
+    server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, ws="none"), engine)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn handles them, and raises them again when it has shut down; but being asked to stop is no failure
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    listener.listen()
+    announce()
+    server.run([listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.to_thread(self._engine.close)  # first, or every open stream would be waited for and then cut
+        await super().shutdown(sockets)
 
 
 class _Desk:
