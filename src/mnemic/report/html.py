@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from mnemic.errors import MnemicError
 from mnemic.report.charts import task_charts
 from mnemic.report.claims import Claim
 from mnemic.report.columns import columns_for
 from mnemic.report.details import how_to_reproduce, run_details
+from mnemic.report.document import document, write_document
 from mnemic.report.figure import Chart, Style, styles, swatch
 from mnemic.report.findings import by_task, headline, leaders, warnings_about
 from mnemic.report.markup import Html, join, tag
@@ -33,19 +30,7 @@ def write_report(
     Raises:
         MnemicError: the folder cannot be written, or the disk is full.
     """
-    text = page(records, title, claims=claims, figures=figures)
-    try:
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
-    except OSError as error:
-        raise MnemicError(f"cannot write {path}: {error.strerror}; the results are in results.jsonl") from error
+    write_document(page(records, title, claims=claims, figures=figures), path)
 
 
 def page(records: Sequence[Record], title: str, *, claims: Sequence[Claim] = (), figures: Sequence[Chart] = ()) -> Html:
@@ -53,26 +38,13 @@ def page(records: Sequence[Record], title: str, *, claims: Sequence[Claim] = (),
     tasks = by_task(records)
     groups = {task: group_runs(runs) for task, runs in tasks.items()}
     look = styles([group.label for of_task in groups.values() for group in of_task])
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(files("mnemic.report").joinpath("report.css").read_text("utf-8"))),
-    )
-    body = tag(
-        "body",
+    return document(
+        title,
         _header(title, tasks, groups),
-        tag(
-            "main",
-            claims_section(claims, figures, look) if claims or figures else None,
-            [_task_section(f"task{i}", task, runs, groups[task], look) for i, (task, runs) in enumerate(tasks.items())],
-            how_to_reproduce(records),
-        ),
-        tag("footer", tag("p", "Made by mnemic from results.jsonl. This page loads nothing and runs no script.")),
+        claims_section(claims, figures, look) if claims or figures else None,
+        [_task_section(f"task{i}", task, runs, groups[task], look) for i, (task, runs) in enumerate(tasks.items())],
+        how_to_reproduce(records),
     )
-    return join(Html("<!doctype html>\n"), tag("html", head, body, lang="en"))
 
 
 def claims_section(

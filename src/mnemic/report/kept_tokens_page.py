@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 
+from mnemic.report.document import document
 from mnemic.report.html import chart_card
 from mnemic.report.kept_tokens import kept_tokens_chart
-from mnemic.report.markup import Html, join, tag
+from mnemic.report.markup import Html, tag
 
-__all__ = ["kept_tokens_page"]
+__all__ = ["SOURCE", "kept_tokens_page"]
+
+SOURCE = "measured.jsonl"
+"""What the page is made from."""
 
 _CHARTS = 8
 
@@ -32,31 +35,14 @@ def kept_tokens_page(
     ]
     body = [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in rows]
     table = tag("table", tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])), tag("tbody", body))
-    return join(
-        Html("<!doctype html>\n"),
+    return document(
+        title,
+        tag("header", tag("h1", title), tag("p", summary, class_="finding")),
+        tag("section", tag("h2", "Keys held"), tag("div", charts, class_="charts")),
         tag(
-            "html",
-            tag(
-                "head",
-                tag("meta", charset="utf-8"),
-                tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-                tag("meta", name="color-scheme", content="light dark"),
-                tag("title", title),
-                tag("style", Html(files("mnemic.report").joinpath("report.css").read_text("utf-8"))),
-            ),
-            tag(
-                "body",
-                tag("header", tag("h1", title), tag("p", summary, class_="finding")),
-                tag(
-                    "main",
-                    tag("section", tag("h2", "Keys held"), tag("div", charts, class_="charts")),
-                    tag(
-                        "section",
-                        tag("h2", "Figures"),
-                        tag("div", table, class_="scroll", role="region", aria_label="Figures", tabindex=0),
-                    ),
-                ),
-            ),
-            lang="en",
+            "section",
+            tag("h2", "Figures"),
+            tag("div", table, class_="scroll", role="region", aria_label="Figures", tabindex=0),
         ),
+        source=SOURCE,
     )

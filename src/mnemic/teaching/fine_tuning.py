@@ -21,11 +21,12 @@ from torch import nn
 
 from mnemic.errors import UsageError
 from mnemic.ops.visibility import TILE
+from mnemic.report.document import write_document
 from mnemic.report.records import append_record, read_records
 from mnemic.teaching.adapters import with_adapters
 from mnemic.teaching.answer_judge import answer_judge
 from mnemic.teaching.fine_tuning_config import FineTuneConfig, Stage
-from mnemic.teaching.fine_tuning_page import write_page
+from mnemic.teaching.fine_tuning_page import fine_tuning_page
 from mnemic.teaching.fine_tuning_record import MetricsFile, stage_record
 from mnemic.teaching.json_file import write_json
 from mnemic.teaching.memento.export import save_export
@@ -257,11 +258,9 @@ class _FineTuning:
                 base_model=self.name,
             )
             save_export(self._model(last).eval(), self.tokenizer, about, target)
-            write_page(
-                read_records(self.directory / "results.jsonl"),
-                self.directory / "report.html",
-                f"mnemic: {self.name or 'a model'} taught by {self.path.name}",
-            )
+            title = f"mnemic: {self.name or 'a model'} taught by {self.path.name}"
+            page = fine_tuning_page(read_records(self.directory / "results.jsonl"), title)
+            write_document(page, self.directory / "report.html")
         self.state.wait_for_everyone()
         return target
 

@@ -1,12 +1,9 @@
 """report.html of a fine-tuning: its stages and their learning curves, in one file that needs nothing else."""
 
-import os
 from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
 
-from mnemic.errors import MnemicError
 from mnemic.report.cost_charts import learning_curves
+from mnemic.report.document import document
 from mnemic.report.figure import styles, swatch
 from mnemic.report.html import chart_card
 from mnemic.report.markup import Html, join, tag
@@ -14,7 +11,7 @@ from mnemic.report.records import Record
 from mnemic.report.summary import group_runs
 from mnemic.report.units import bytes_text
 
-__all__ = ["fine_tuning_page", "write_page"]
+__all__ = ["fine_tuning_page"]
 
 _MEANING = {
     "full": "nothing is hidden: the form is learned",
@@ -25,34 +22,10 @@ _MEANING = {
 _TITLES = ("stage", "what is seen", "rows", "steps", "best at", "held-out loss", "training", "tokens/s", "peak memory")
 
 
-def write_page(records: Sequence[Record], path: Path, title: str) -> None:
-    """Write the page of these stages, whole or not at all.
-
-    Raises:
-        MnemicError: it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(fine_tuning_page(records, title), encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise MnemicError(f"cannot write {path}: {error.strerror}; the numbers are in results.jsonl") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def fine_tuning_page(records: Sequence[Record], title: str) -> Html:
     """The document; one record per stage, in order."""
     look = styles([record.memory for record in records])
     chart = learning_curves("stages", group_runs(list(records)), look)
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(files("mnemic.report").joinpath("report.css").read_text("utf-8"))),
-    )
     rows = [
         tag(
             "tr",
@@ -73,13 +46,9 @@ def fine_tuning_page(records: Sequence[Record], title: str) -> Html:
         tag("div", [_settings(record) for record in records]),
     )
     command = tag("section", tag("h2", "How to repeat it"), tag("pre", records[-1].command)) if records else None
-    body = tag(
-        "body",
-        tag("header", tag("h1", title)),
-        tag("main", section, command if records and records[-1].command else None),
-        tag("footer", tag("p", "Made by mnemic from results.jsonl. This page loads nothing and runs no script.")),
+    return document(
+        title, tag("header", tag("h1", title)), section, command if records and records[-1].command else None
     )
-    return join(Html("<!doctype html>\n"), tag("html", head, body, lang="en"))
 
 
 def _row(record: Record) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnemic.errors import MnemicError, UsageError
+from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
     from mnemic.teaching.memento.measured_prompts import MeasuredPrompt
@@ -60,7 +60,8 @@ def command(
     from rich.table import Table
 
     from mnemic.cli.teach.generate import rules_of, sampling_options
-    from mnemic.report.kept_tokens_page import kept_tokens_page
+    from mnemic.report.document import write_document
+    from mnemic.report.kept_tokens_page import SOURCE, kept_tokens_page
     from mnemic.teaching.memento.measured_prompts import measure_prompts
     from mnemic.teaching.memento.prompt_files import read_prompts
     from mnemic.teaching.memento.served_model import load_served_model
@@ -88,7 +89,8 @@ def command(
         f"{means['times_as_fast']:.2f}× as fast ({means['times_as_fast_as_transformers']:.2f}× transformers' cache)"
     )
     said = f"Beside full attention it held {fewer}, and it was {faster}; means of {len(rows)} prompts."
-    _write(output / "report.html", kept_tokens_page(title, said, _HEAD, cells, {row.id: row.trace for row in rows}))
+    page = kept_tokens_page(title, said, _HEAD, cells, {row.id: row.trace for row in rows})
+    write_document(page, output / "report.html", SOURCE)
     if as_json:
         click.echo(json.dumps({"output": str(output), "summary": means, "prompts": [row.model_dump() for row in rows]}))
     else:
@@ -144,12 +146,3 @@ class _Lines:
         self.done += 1
         held = f"at most {row.peak:,} of {row.full_peak:,} tokens held"
         click.echo(f"prompt {row.id} ({self.done} of {self.total}): {row.tokens:,} tokens, {held}", err=True)
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise MnemicError(f"cannot write {path}: {error.strerror}; the figures are in measured.jsonl") from error
