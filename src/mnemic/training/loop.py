@@ -26,6 +26,7 @@ from mnemic.training.meter import PeakMemory
 from mnemic.training.nonfinite import first_nonfinite
 from mnemic.training.objective import AskedLoss, training_batch
 from mnemic.training.optimizer import build_optimizer, learning_rate
+from mnemic.training.processes import leave_group_at_exit
 from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
 from mnemic.training.recomputing import set_checkpointing
 from mnemic.training.result import Judge, TrainResult
@@ -88,6 +89,7 @@ class _Training:
         # precision is AskedLoss's: accelerate keeps one setting per process, and a study trains several models in one
         self.accelerator = Accelerator(mixed_precision="no", cpu=config.device == "cpu")
         self.device: torch.device = self.accelerator.device
+        leave_group_at_exit()
         self.processes: int = self.accelerator.num_processes
         if config.batch_size % (self.processes * config.accumulation):
             raise UsageError(
