@@ -22,7 +22,8 @@ from mnemic.training.shell import Shell
 LAPTOP = sizes("laptop")
 GOOD = {
     ("stage 1", "full"): (1.0, 13, 21), ("stage 1", "evicting"): (0.2, 26, 5), ("stage 2", "evicting"): (1.0, 26, 5),
-    ("stage 2", "restart"): (0.2, 26, 3), ("control", "full"): (1.0, 13, 16), ("stage 2", "full"): (0.9, 13, 21),
+    ("stage 2", "restart"): (0.2, 26, 5), ("stage 2", "bare restart"): (0.1, 26, 3),
+    ("control", "full"): (1.0, 13, 16), ("stage 2", "full"): (0.9, 13, 21),
 }  # fmt: skip
 PROBED = {str(d): {"accuracy": a} for d, a in ((-1, 0.1), (0, 0.5), (1, 0.15), (2, 0.12))}
 EXTRA = {
@@ -138,7 +139,7 @@ def model() -> MnemicForCausalLM:
     return MnemicForCausalLM(config).eval()
 
 
-@pytest.mark.parametrize("mode", ["full", "evicting", "restart"])
+@pytest.mark.parametrize("mode", ["full", "evicting", "restart", "bare restart"])
 def test_an_untaught_model_writes_something_and_is_wrong(model, mode) -> None:
     task = Rounds(rounds=2, ops=2)
     found = generated(model, task, mode, problems=20, seed=0)

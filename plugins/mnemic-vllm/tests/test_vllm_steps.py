@@ -32,6 +32,7 @@ RULES = st.sampled_from(
         MementoRules(keep_last_block_for_answer=True),
         MementoRules(keep_last_n_blocks=-1),
         MementoRules(restart=True),
+        MementoRules(restart=True, mask_delimiters=True),
     ]
 )
 REQUEST = st.tuples(st.lists(st.integers(1, 9), min_size=1, max_size=5), WRITTEN, TEXT, WRITTEN)
@@ -80,7 +81,7 @@ def expected(request: Request, roles: np.ndarray, rules: MementoRules) -> dict[i
     """By position, the positions that its last computation sees."""
     tokens = request.prompt + request.output
     if rules.restart:
-        extended = expand_for_restart(tokens, MARKERS, roles)
+        extended = expand_for_restart(tokens, MARKERS, roles, mask_delimiters=rules.mask_delimiters)
         source, until = extended.source, extended.visible_until
     else:
         source, until = np.arange(len(tokens)), visible_until(tokens, MARKERS, rules, roles)

@@ -25,6 +25,7 @@ def cases(size: SizeOf) -> list[Case]:
     found += [((shortest, "full", "stage 1"), "full"), ((shortest, "full", "stage 1"), "evicting")]
     found += [((shortest, "full", "stage 2"), "evicting"), ((shortest, "full", "stage 2"), "restart")]
     found += [((shortest, "lossy", "stage 2"), "full"), ((shortest, "full", "stage 2"), "full")]
+    found += [((shortest, "lossy", "stage 2"), "bare restart"), ((shortest, "full", "stage 2"), "bare restart")]
     return found
 
 

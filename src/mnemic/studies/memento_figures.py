@@ -17,6 +17,7 @@ _NAMES = {
     ("stage 1", "evicting"): "stage 1, evicting",
     ("stage 2", "evicting"): "stage 2, evicting",
     ("stage 2", "restart"): "stage 2, restarting",
+    ("stage 2", "bare restart"): "… its markers dropped too",
     ("stage 2", "full"): "stage 2, full attention",
     ("control", "full"): "control, no mementos",
 }
@@ -35,7 +36,10 @@ def _kept(rounds: int, written: Measured) -> Chart | None:
     traces = {
         _NAMES[(stage, mode)]: of_seed[0].trace
         for ((of_rounds, memento, stage), mode), of_seed in written.items()
-        if of_rounds == rounds and memento != "full" and mode != "restart" and (stage, mode) != ("stage 1", "evicting")
+        if of_rounds == rounds
+        and memento != "full"
+        and mode in ("full", "evicting")
+        and (stage, mode) != ("stage 1", "evicting")
     }
     return kept_tokens_chart("memento-kept", f"Keys held while writing {rounds} rounds", traces) if traces else None
 

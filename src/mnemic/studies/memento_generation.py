@@ -22,11 +22,12 @@ from mnemic.training import provenance
 
 __all__ = ["MODES", "Case", "Generated", "Measured", "Mode", "generated", "kept_or"]
 
-Mode = Literal["full", "evicting", "restart"]
+Mode = Literal["full", "evicting", "restart", "bare restart"]
 MODES: dict[Mode, MementoRules] = {
     "full": MementoRules(keep_last_n_blocks=-1),
     "evicting": MementoRules(),
     "restart": MementoRules(restart=True),
+    "bare restart": MementoRules(restart=True, mask_delimiters=True),
 }
 _SLACK = 8  # tokens beyond a whole trace, for models that write more
 

@@ -91,7 +91,7 @@ def rendered(trace: Trace, end: int, options: RowOptions, markers: MarkerIds) ->
     if not options.loss_on_blocks:
         _silence_blocks(labels, parse_blocks(ids, markers, roles))
     if options.attention == "restart":
-        extended = expand_for_restart(ids, markers, roles)
+        extended = expand_for_restart(ids, markers, roles, mask_delimiters=options.rules.mask_delimiters)
         source = extended.source
         return Row(ids[source], np.where(extended.is_copy, UNASKED, labels[source]), source, extended.visible_until)
     hides = options.attention == "memento"

@@ -28,8 +28,10 @@ RULES = [
     MementoRules(keep_last_n_blocks=2, mask_delimiters=True),
     MementoRules(keep_last_n_blocks=-1),
     MementoRules(keep_last_block_for_answer=True),
+    MementoRules(restart=True, mask_delimiters=True),
     MementoRules(restart=True),
 ]
+PLAIN_RULES = [rules for rules in RULES if not rules.restart]
 tokens = st.lists(st.sampled_from([*MARKERS, WORD, WORD]), max_size=60)
 roles = st.lists(st.sampled_from(list(Role)), min_size=60, max_size=60)
 
@@ -65,7 +67,7 @@ def test_a_well_formed_stream_is_read_as_written(sizes: list[tuple[int, int]]) -
         end = start + block + 1
         assert got == Block(start, end, end + 1, end + memento + 2)
         start = got.summary_end + 1
-    for rules in RULES[:-1]:
+    for rules in PLAIN_RULES:
         np.testing.assert_array_equal(visible_until(stream, MARKERS, rules), of_definition(found, len(stream), rules))
 
 
@@ -98,7 +100,7 @@ def test_protected_text_is_never_hidden_and_markers_in_foreign_text_mean_nothing
     stream: list[int], who: list[Role]
 ) -> None:
     role = np.asarray(who[: len(stream)], dtype=int)
-    for rules in RULES[:-1]:
+    for rules in PLAIN_RULES:
         until = visible_until(stream, MARKERS, rules, role)
         assert (until[role == Role.PROTECTED] == NEVER).all()
         harmless = np.where(role == Role.ASSISTANT, stream, WORD)
@@ -162,11 +164,12 @@ def test_what_a_tool_returned_goes_with_its_block_and_its_markers_are_text() -> 
     assert (visible_until(stream, MARKERS, MementoRules(), who)[2:6] == 9).all()
 
 
-def test_restart_takes_the_markers_too_and_says_where_to_read_again() -> None:
-    tracker = BlockTracker(MARKERS, MementoRules(restart=True))
+@pytest.mark.parametrize(("mask_delimiters", "span"), [(False, (2, 4)), (True, (1, 5))])
+def test_restart_says_where_to_read_again_and_takes_the_markers_if_asked_to(mask_delimiters, span) -> None:
+    tracker = BlockTracker(MARKERS, MementoRules(restart=True, mask_delimiters=mask_delimiters))
     stream = written((2, 1), prompt=1)
     evictions = [e for position, token in enumerate(stream) for e in tracker.push(token, position)]
-    assert evictions == [Eviction(1, 5, rewind_to=5)]
+    assert evictions == [Eviction(*span, rewind_to=5)]
 
 
 def test_the_next_block_lets_the_last_one_go_when_the_answer_may_see_it() -> None:

@@ -30,6 +30,7 @@ PLAIN = ("llama", "qwen3", "olmo2", "host")
 HYBRID = ("olmo3", "qwen3-next", "host-hybrid")
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
 RESTART = MementoRules(restart=True)
+BARE_RESTART = MementoRules(restart=True, mask_delimiters=True)
 
 
 @torch.no_grad()
@@ -39,7 +40,7 @@ def masked(made: Any, ids: list[int], roles: list[int], rules: MementoRules) -> 
         source, until = np.arange(len(ids)), visible_until(ids, MARKERS, rules, roles)
         own = source
     else:
-        source, copies, until = expand_for_restart(ids, MARKERS, roles)
+        source, copies, until = expand_for_restart(ids, MARKERS, roles, mask_delimiters=rules.mask_delimiters)
         own = np.flatnonzero(~copies)
     mask = attention_masks(made.config, torch.from_numpy(until)[None])
     tokens = torch.tensor(ids)[torch.from_numpy(source)][None]
@@ -121,7 +122,8 @@ def test_flex_attention_equals_the_mask_and_decoding(evicting: Any) -> None:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_restart_by_prefilling_again_equals_restart_by_duplication(evicting: Any, name: str) -> None:
-    assert_equal_to_mask(evicting, evicting.model(name), RESTART, seed=5)
+    for rules in (RESTART, BARE_RESTART):
+        assert_equal_to_mask(evicting, evicting.model(name), rules, seed=5)
 
 
 def test_restart_is_not_what_eviction_alone_does(evicting: Any) -> None:
@@ -134,7 +136,7 @@ def test_restart_is_not_what_eviction_alone_does(evicting: Any) -> None:
     assert (last[0] - last[1]).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("rules", [RULES[0], RULES[2], RULES[5], RESTART], ids=str)
+@pytest.mark.parametrize("rules", [RULES[0], RULES[2], RULES[5], RESTART, BARE_RESTART], ids=str)
 @pytest.mark.parametrize("name", ["llama", "host"])
 def test_prompts_with_mementos_are_read_under_the_mask(evicting: Any, name: str, rules: MementoRules) -> None:
     made, draw = evicting.model(name), np.random.default_rng(7)
@@ -189,7 +191,7 @@ def test_a_selected_row_does_not_share_with_the_batch_it_was_cut_from(evicting: 
 @given(data=st.data())
 def test_any_stream_is_decoded_and_its_prompt_stays(evicting: Any, data: st.DataObject) -> None:
     made = evicting.model("qwen3")
-    rules = data.draw(st.sampled_from([*RULES, RESTART]))
+    rules = data.draw(st.sampled_from([*RULES, RESTART, BARE_RESTART]))
     streams = st.lists(st.sampled_from([1, 2, 3, 4, 9]), min_size=1, max_size=18)
     prompts, continuations = data.draw(
         st.lists(st.tuples(streams, streams), min_size=1, max_size=3).map(lambda p: zip(*p, strict=True))

@@ -1,6 +1,7 @@
 """A stream with its mementos repeated says what a restart computes."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,10 +22,14 @@ def test_only_mementos_stand_twice_and_the_plain_stream_is_all_there(stream: lis
     assert (extended.visible_until > np.arange(len(extended.source))).all()
 
 
-def test_from_the_second_copy_on_the_block_and_the_first_copy_are_hidden() -> None:
+@pytest.mark.parametrize(
+    ("mask_delimiters", "until"),
+    [(False, [NEVER, NEVER, 7, 7, NEVER, 7, 7, *[NEVER] * 4]), (True, [NEVER, *[7] * 6, *[NEVER] * 4])],
+)
+def test_from_the_second_copy_on_the_block_and_the_first_copy_are_hidden(mask_delimiters, until) -> None:
     stream = [1, BS, 5, 6, BE, SS, 7, SE, 2]
-    extended = expand_for_restart(stream, MARKERS)
+    extended = expand_for_restart(stream, MARKERS, mask_delimiters=mask_delimiters)
     assert [stream[i] for i in extended.source] == [1, BS, 5, 6, BE, SS, 7, SS, 7, SE, 2]
     assert extended.source.tolist() == [0, 1, 2, 3, 4, 5, 6, 5, 6, 7, 8]
     assert extended.is_copy.nonzero()[0].tolist() == [7, 8]
-    assert extended.visible_until.tolist() == [NEVER, *[7] * 6, *[NEVER] * 4]
+    assert extended.visible_until.tolist() == until

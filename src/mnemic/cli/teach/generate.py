@@ -110,7 +110,8 @@ def rules_of(served: Any, *, full: bool = False, restart: bool = False) -> tuple
     if served.about is None:
         raise UsageError(f"'{served.name}' has no {NAME}; mnemic teach memento export makes a checkpoint that has one")
     if restart:
-        rules = MementoRules(restart=True, max_block_tokens=served.about.rules.max_block_tokens)
+        own = served.about.rules
+        rules = MementoRules(restart=True, mask_delimiters=own.mask_delimiters, max_block_tokens=own.max_block_tokens)
     else:
         rules = MementoRules(keep_last_n_blocks=-1) if full else served.about.rules
     return rules, served.about.marker_ids

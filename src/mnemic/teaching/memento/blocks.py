@@ -156,11 +156,10 @@ class BlockTracker:
         self._open, self._closed, self._summary = [], [], None
 
     def _eviction(self, block: Block) -> Eviction:
-        if self.rules.restart:
-            return Eviction(block.start, block.end + 1, block.summary_start)
+        rewind_to = block.summary_start if self.rules.restart else None
         if self.rules.mask_delimiters:
-            return Eviction(block.start, block.end + 1)
-        return Eviction(block.start + 1, block.end)
+            return Eviction(block.start, block.end + 1, rewind_to)
+        return Eviction(block.start + 1, block.end, rewind_to)
 
 
 def parse_blocks(ids: ArrayLike, markers: MarkerIds, roles: ArrayLike | None = None) -> list[Block]:

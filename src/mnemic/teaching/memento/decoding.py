@@ -243,7 +243,7 @@ def _read_prompt(prompt: Prompt, rules: MementoRules, markers: MarkerIds) -> _Re
     for position, (token, role) in enumerate(zip(prompt.ids, roles, strict=True)):
         evicted += sum(span.end > span.start for span in tracker.push(int(token), position, Role(int(role))))
     if rules.restart:
-        extended = expand_for_restart(prompt.ids, markers, roles)
+        extended = expand_for_restart(prompt.ids, markers, roles, mask_delimiters=rules.mask_delimiters)
         return _ReadPrompt(tracker, evicted, extended.source, extended.visible_until)
     return _ReadPrompt(tracker, evicted, np.arange(len(roles)), visible_until(prompt.ids, markers, rules, roles))
 

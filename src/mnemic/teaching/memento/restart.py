@@ -32,16 +32,19 @@ class Extended(NamedTuple):
     visible_until: NDArray[np.int64]
 
 
-def expand_for_restart(ids: ArrayLike, markers: MarkerIds, roles: ArrayLike | None = None) -> Extended:
+def expand_for_restart(
+    ids: ArrayLike, markers: MarkerIds, roles: ArrayLike | None = None, *, mask_delimiters: bool = False
+) -> Extended:
     """Repeat the tokens of each memento, its start marker included, just before its end marker.
 
-    Blocks, their markers and the first copies are hidden from the second copies on. The plain stream's labels carry
+    Blocks and the first copies are hidden from the second copies on. The plain stream's labels carry
     over to its own tokens (the last of a memento predicts the end marker while it still sees the block), and copies
     have none.
 
     Args:
         ids: [T].
         roles: [T] of `Role`; None where the model wrote everything.
+        mask_delimiters: hide the markers around a block too.
     """
     time = len(np.asarray(ids))
     blocks = sorted(parse_blocks(ids, markers, roles), key=lambda block: block.summary_end)
@@ -63,6 +66,7 @@ def expand_for_restart(ids: ArrayLike, markers: MarkerIds, roles: ArrayLike | No
     whole = np.concatenate(source)
     until = np.full(len(whole), NEVER, np.int64)
     for block, copy in zip(blocks, first_copy, strict=True):
-        hidden = np.r_[moved[block.start : block.end + 1], moved[block.summary_start : block.summary_end]]
+        inside = slice(block.start, block.end + 1) if mask_delimiters else slice(block.start + 1, block.end)
+        hidden = np.r_[moved[inside], moved[block.summary_start : block.summary_end]]
         until[hidden] = np.minimum(until[hidden], copy)
     return Extended(whole, np.concatenate(is_copy), until)

@@ -46,7 +46,9 @@ class MementoRules(BaseModel):
         False, description="a summarised block goes only when the next one starts, so the answer still sees the last"
     )
     restart: bool = Field(
-        False, description="recompute a memento's keys without its block, so that only its text carries anything over"
+        False,
+        description="recompute a memento's keys without its block, so that only its text carries anything over; "
+        "the paper's ablation also drops the markers, which mask_delimiters does",
     )
     max_block_tokens: int = Field(0, ge=0, description="tokens after which a block is closed by force; 0: never")
 
