@@ -191,7 +191,7 @@ def test_a_tiny_study_runs_through_and_does_not_run_again(tmp_path, monkeypatch)
     quick = TrainConfig(steps=2, batch_size=4, lr=1e-3, eval_every=2, eval_rows=4, checkpoint_every=2)
     shell = Shell(width=16, depth=1, feed_forward=16, conv=0)
     tiny = memento.SizeOf(
-        (1, 2, 3), 2, (2, 2, 2), (4, 4, 4), (1e-3,) * 3, 1e-3, shell, (LAPTOP.probe[0], shell, quick),
+        (1, 2, 3), 2, (2, 2, 2), (4, 4, 4), (1e-3,) * 3, (2, 2, 2), 1e-3, shell, (LAPTOP.probe[0], shell, quick),
         test_rows=4, problems=4,
     )  # fmt: skip
     counted = {"speed": 0, "probe": 0}

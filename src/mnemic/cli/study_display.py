@@ -54,6 +54,9 @@ class StudyDisplay:
         spec, record = event.spec, event.record
         if event.kind == "queued":
             self.queued += 1
+        elif event.kind == "measuring":
+            self._measuring(event.progress or {})
+            return
         elif record is not None:
             self.queued += event.kind == "kept"
             self.finished += 1
@@ -63,6 +66,16 @@ class StudyDisplay:
         else:
             self._running(spec, event.progress or {})
         self.progress.update(self.whole, total=self.queued, completed=self.finished)
+
+    def _measuring(self, progress: dict[str, object]) -> None:
+        what, done, of = progress["what"], progress["done"], progress["of"]
+        assert isinstance(done, int)
+        assert isinstance(of, int)
+        if self.console.is_terminal:
+            self.progress.update(self.whole, description="[bold]measuring", total=of, completed=done, now=str(what))
+        elif done == of or time.monotonic() - self.said.setdefault("measuring", 0.0) >= _LINE_SECONDS:
+            self.said["measuring"] = time.monotonic()
+            self._say(f"measuring: {what}; {done} of {of}")
 
     def _running(self, spec: RunSpec, progress: dict[str, object]) -> None:
         step, steps, now = progress.get("step", 0), spec.training.steps, _score(progress)

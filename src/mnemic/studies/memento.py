@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from mnemic.errors import UsageError
 from mnemic.models import MnemicForCausalLM
@@ -21,7 +22,7 @@ from mnemic.studies.memento_generation import Case, Generated, Measured, Mode, g
 from mnemic.studies.memento_measures import mask_difference, probed, speed
 from mnemic.studies.memento_runs import PROBE, SEEDS, Key, SizeOf, model_folder, sizes, specs, train_all
 from mnemic.tasks.rounds import Rounds
-from mnemic.training.grid import OnEvent
+from mnemic.training.grid import Event, OnEvent
 from mnemic.training.runs import RunSpec
 
 __all__ = ["study"]
@@ -57,15 +58,30 @@ def study(
         each: {key: runs[each][key] for key, record in of_seed.items() if record.status == "done"}
         for each, of_seed in records.items()
     }
-    written = _written(finished, size, directory)
-    extra = _extra(finished[seed], size, seed, directory)
+    disable_progress_bar()  # transformers': one for every model that is loaded
+    tell = _Told(on_event, SEEDS * len(cases(size)) + 3)
+    written = _written(finished, size, directory, tell)
+    extra = _extra(finished[seed], size, seed, directory, tell)
     failed = [record for record in everything if record.status == "failed"]
     return StudyResult(
         tuple(claims(size, written, extra, failed)), tuple(everything), figures(size, written, extra.get("probe"))
     )
 
 
-def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, directory: Path) -> Measured:
+class _Told:
+    """Says what is measured next, on the way to so many measurements."""
+
+    def __init__(self, on_event: OnEvent | None, of: int) -> None:
+        self.on_event, self.of, self.done = on_event, of, 0
+
+    def __call__(self, spec: RunSpec, what: str) -> None:
+        self.done += 1
+        if self.on_event is not None:
+            progress = {"what": what, "done": self.done, "of": self.of}
+            self.on_event(Event("measuring", spec, progress=progress))
+
+
+def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, directory: Path, tell: _Told) -> Measured:
     found: dict[Case, list[Generated]] = {}
     for seed, runs in finished.items():
         for case in cases(size):
@@ -75,6 +91,7 @@ def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, direct
             spec = runs[key]
             task = spec.task
             assert isinstance(task, Rounds)
+            tell(spec, f"{key[0]} rounds, mementos {key[1]}, {key[2]}, {mode}, seed {seed}")
 
             def make(spec: RunSpec = spec, task: Rounds = task, mode: Mode = mode, seed: int = seed) -> dict[str, Any]:
                 model = _model(spec, directory)
@@ -85,14 +102,17 @@ def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, direct
     return found
 
 
-def _extra(runs: Mapping[Key, RunSpec], size: SizeOf, seed: int, directory: Path) -> dict[str, Any]:
+def _extra(runs: Mapping[Key, RunSpec], size: SizeOf, seed: int, directory: Path, tell: _Told) -> dict[str, Any]:
     """What is measured once, on the models of the first seed."""
     path = directory / "generations.jsonl"
+    if runs:
+        tell(next(iter(runs.values())), "tokens per second")
     found: dict[str, Any] = {"speed": kept_or(path, "speed", speed)}
     taught = runs.get((size.rounds[0], "lossy", "stage 2"))
     if taught is not None:
         task = taught.task
         assert isinstance(task, Rounds)
+        tell(taught, "mask beside eviction")
         found["mask difference"] = kept_or(
             path,
             f"{taught.id} mask difference",
@@ -100,6 +120,7 @@ def _extra(runs: Mapping[Key, RunSpec], size: SizeOf, seed: int, directory: Path
         )["largest"]
     if PROBE in runs:
         spec = runs[PROBE]
+        tell(spec, "the probe")
         found["probe"] = kept_or(path, f"{spec.id} probe", lambda: probed(_model(spec, directory), spec.task, seed))
     return found
 

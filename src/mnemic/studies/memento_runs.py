@@ -35,7 +35,8 @@ class SizeOf:
     Attributes:
         rounds: of the traces; a longer one starts from the weights that learned the one before it.
         ops: operations of a round.
-        steps, batches, rates: per entry of `rounds`, those of stage 1; stage 2 takes as many steps at `second_rate`.
+        steps, batches, rates: per entry of `rounds`, those of stage 1.
+        second_steps, second_rate: those of stage 2, at the same batches.
         probe: of the probed model.
     """
 
@@ -44,6 +45,7 @@ class SizeOf:
     steps: tuple[int, ...]
     batches: tuple[int, ...]
     rates: tuple[float, ...]
+    second_steps: tuple[int, ...]
     second_rate: float
     shell: Shell
     probe: tuple[RunningSum, Shell, TrainConfig]
@@ -57,12 +59,12 @@ def sizes(scale: Scale) -> SizeOf:
         shell = Shell(width=512, depth=8, feed_forward=1536, conv=0)
         training = TrainConfig(steps=3000, batch_size=128, lr=1e-3, warmup=300, weight_decay=0.0, precision="bf16")
         return SizeOf(
-            (8, 16, 32), 16, (2000, 1000, 1000), (64, 32, 16), (1e-3, 5e-4, 5e-4), 5e-4, shell,
+            (8, 16, 32), 16, (2000, 1000, 1000), (64, 32, 16), (1e-3, 5e-4, 5e-4), (2000, 2000, 2000), 5e-4, shell,
             (RunningSum(hide=True), Shell(width=128, depth=4, conv=0), training), test_rows=500, problems=500,
         )  # fmt: skip
     training = TrainConfig(steps=800, batch_size=32, lr=3e-3, warmup=100, weight_decay=0.0, eval_every=200)
     return SizeOf(
-        (4, 8, 16), 4, (320, 200, 200), (32, 16, 8), (3e-3, 2e-3, 2e-3), 2e-3,
+        (4, 8, 16), 4, (320, 200, 200), (32, 16, 8), (3e-3, 2e-3, 2e-3), (320, 200, 400), 2e-3,
         Shell(width=64, depth=3, feed_forward=192, conv=0),
         (RunningSum(hide=True), Shell(width=64, depth=4, feed_forward=192, conv=0), training),
     )  # fmt: skip
@@ -76,8 +78,8 @@ def specs(size: SizeOf, seed: int, command: str = "") -> dict[Key, RunSpec]:
     """
     runs: dict[Key, RunSpec] = {}
 
-    def add(key: Key, task: Rounds, index: int, rate: float, after: Key | None) -> None:
-        steps, batch = size.steps[index], size.batches[index]
+    def add(key: Key, task: Rounds, index: int, steps: int, rate: float, after: Key | None) -> None:
+        batch = size.batches[index]
         training = TrainConfig(
             steps=steps, batch_size=batch, lr=rate, warmup=100, weight_decay=0.0, seed=seed,
             eval_every=max(1, steps // 4), eval_rows=128, checkpoint_every=steps,
@@ -93,8 +95,9 @@ def specs(size: SizeOf, seed: int, command: str = "") -> dict[Key, RunSpec]:
             task = Rounds(rounds=rounds, ops=size.ops, memento=memento)
             first: Key = (rounds, memento, "stage 1")
             second: Key = (rounds, memento, "control" if memento == "none" else "stage 2")
-            add(first, task, index, size.rates[index], before)
-            add(second, task if memento == "none" else task.replace(hide=True), index, size.second_rate, first)
+            hidden = task if memento == "none" else task.replace(hide=True)
+            add(first, task, index, size.steps[index], size.rates[index], before)
+            add(second, hidden, index, size.second_steps[index], size.second_rate, first)
             before = first
     sums, shell, training = size.probe
     probed = training.model_copy(update={"seed": seed})

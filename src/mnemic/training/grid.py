@@ -32,13 +32,14 @@ class Event:
     """What happened to a run.
 
     Attributes:
-        kind: "queued", "started", "progress", "done", "failed", or "kept" when it was finished earlier.
+        kind: "queued", "started", "progress", "done", "failed", "kept" when it was finished earlier, or "measuring"
+            when a study asks more of a finished run's model.
         spec: the run.
-        progress: what `training.progress.Progress` holds, at "progress".
+        progress: what `training.progress.Progress` holds, at "progress"; "what", "done" and "of" at "measuring".
         record: at "done", "failed" and "kept".
     """
 
-    kind: Literal["queued", "started", "progress", "done", "failed", "kept"]
+    kind: Literal["queued", "started", "progress", "done", "failed", "kept", "measuring"]
     spec: RunSpec
     progress: dict[str, Any] | None = None
     record: Record | None = None
