@@ -40,8 +40,12 @@ def explain(what: str, model: type[BaseModel], wrong: ValidationError) -> str:
     else:
         same = [error, *(other for other in others if other["loc"][:1] == error["loc"][:1])]
         reason = ", or ".join(dict.fromkeys(e["msg"].replace("Input should be", "must be") for e in same))
-    given = f"{option}={format_option(error['input'])}: " if option else ""
+    given = f"{option}={_shortened(format_option(error['input']))}: " if option else ""
     return f"{what}: {given}{reason}"
+
+
+def _shortened(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def format_option(value: Any) -> str:
