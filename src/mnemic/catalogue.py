@@ -160,6 +160,11 @@ _TASKS = (
         source="Kontonis et al. 2026 (2604.09852)", example="running-sum:blocks=3,digits=2",
     ),
     Task(
+        name="key-facts", target="mnemic.tasks.key_facts:KeyFacts",
+        title="Key facts in noise, answered directly or after a note", source="after Ma et al. 2025 (2505.03320)",
+        example="key-facts:length=16-32,form=note",
+    ),
+    Task(
         name="text", target="mnemic.tasks.text:TextTask",
         title="Language modelling on your own text, recall hits apart",
         source="Arora et al. 2024 (2312.04927)", example="text:path/to/files,length=256",
