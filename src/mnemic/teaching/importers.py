@@ -19,7 +19,7 @@ from mnemic.options import explain
 from mnemic.teaching.records import TRACE, Message, Meta, Segment, TraceRecord
 from mnemic.teaching.sources import Row, open_shards, rows_of
 
-__all__ = ["FORMATS", "from_rows", "import_row", "read_traces", "recognise"]
+__all__ = ["FORMATS", "from_rows", "import_row", "read_traces", "recognise", "row_meta", "row_name"]
 
 _OPEN, _CLOSE = "<think>", "</think>"
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
@@ -88,7 +88,7 @@ def import_row(row: Row, format: str, source: str) -> TraceRecord:
         first = wrong.errors()[0]
         code = first["type"] if first["type"] in _OWN_CODES else "bad_row"
         error = f"{code}: {explain('row', TraceRecord, wrong)}"
-    name = _name(row, json.dumps(row, default=str, sort_keys=True))
+    name = row_name(row, json.dumps(row, default=str, sort_keys=True))
     return TraceRecord(
         id=name.encode("utf-8", "replace").decode(),
         prompt=(),
@@ -179,11 +179,11 @@ def _open_mementos(row: Row, source: str) -> TraceRecord:
     segments += _other(reasoning[end:])
     prompt = (Message(role="user", content=problem),)
     return TraceRecord(
-        id=_name(row, problem, response),
+        id=row_name(row, problem, response),
         prompt=prompt,
         segments=tuple(segments),
         answer=answer,
-        meta=_meta(row, source),
+        meta=row_meta(row, source),
     )
 
 
@@ -207,12 +207,13 @@ def _plain(row: Row, source: str, prompt: list[Message], reasoning: str, answer:
         raise _Unusable("no_prompt: there is no question before the answer")
     if not reasoning.strip():
         raise _Unusable("no_reasoning: the reasoning is empty")
-    name = _name(row, *(turn.content for turn in prompt), reasoning, answer)
+    name = row_name(row, *(turn.content for turn in prompt), reasoning, answer)
     segments = (Segment(kind="other", text=reasoning),)
-    return TraceRecord(id=name, prompt=tuple(prompt), segments=segments, answer=answer, meta=_meta(row, source))
+    return TraceRecord(id=name, prompt=tuple(prompt), segments=segments, answer=answer, meta=row_meta(row, source))
 
 
-def _name(row: Row, *texts: str) -> str:
+def row_name(row: Row, *texts: str) -> str:
+    """The id of a row, or a digest of what it says."""
     name = row.get("id")
     return str(name) if isinstance(name, str | int) and str(name) else _digest("\0".join(texts))
 
@@ -221,7 +222,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _meta(row: Row, source: str) -> Meta:
+def row_meta(row: Row, source: str) -> Meta:
+    """What a row says of where it comes from."""
     known = {name: row.get(name) for name in ("source", "domain", "difficulty", "license")}
     kept = {name: value for name, value in known.items() if isinstance(value, str | int | float)}
     difficulty = kept.pop("difficulty", None)

@@ -1,6 +1,7 @@
 """What teaching data is made of: one JSON object per line, UTF-8, with a `schema` that says which kind it is.
 
 `mnemic.trace/1` is a reasoning trace cut into blocks, each with the memento that may stand in its place.
+`mnemic.recall/1` is a context, a question about it, and the note that is to be written before the answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,15 +19,19 @@ from pydantic_core import PydanticCustomError
 from mnemic.errors import MnemicError, UsageError
 from mnemic.options import explain
 from mnemic.teaching.memento.marker_text import MARKERS
+from mnemic.teaching.rwr.canon import EMPTY, UNANSWERABLE, is_abstention, is_empty_note
 
 __all__ = [
     "FORBIDDEN",
+    "RECALL",
     "TRACE",
     "Message",
     "Meta",
     "Provenance",
+    "RecallRecord",
     "Segment",
     "TraceRecord",
+    "Verified",
     "forbidden_in",
     "numbered_lines",
     "read_jsonl",
@@ -34,6 +39,7 @@ __all__ = [
 ]
 
 TRACE: Final = "mnemic.trace/1"
+RECALL: Final = "mnemic.recall/1"
 
 # What would be taken for structure if it stood inside a text: the four markers, and the tags around the reasoning.
 FORBIDDEN = (*astuple(MARKERS), "<think>", "</think>")
@@ -83,7 +89,7 @@ class Meta(_Part):
 
 
 class Provenance(_Part):
-    """How the mementos were made."""
+    """How mementos or notes were made."""
 
     teacher: str | None = Field(None, description="Model that wrote them.")
     pipeline_version: str | None = Field(None, description="Version of the code that built the record.")
@@ -91,8 +97,40 @@ class Provenance(_Part):
     rounds: int | None = Field(None, ge=0, description="Most rounds of judging that any block of the trace took.")
 
 
-class TraceRecord(_Part):
-    """A reasoning trace; `status` "failed" keeps its place and its `error`, and is never trained on.
+class _Record(_Part):
+    """What may be used or, with `status` "failed", keeps its place and its `error`, and is never trained on."""
+
+    if TYPE_CHECKING:  # fields of every kind, each in its place among the others
+        status: Literal["ok", "failed"]
+        error: str | None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if (self.status == "failed") != (self.error is not None):
+            raise PydanticCustomError("status", "a failed record, and no other, has an error")
+        if self.status == "ok":
+            self._check()
+        return self
+
+    def _check(self) -> None:
+        """What must hold of a record that may be used."""
+        raise NotImplementedError
+
+    def dump(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), ensure_ascii=False)
+
+    def failed(self, error: str) -> Self:
+        """The same record as one that cannot be used.
+
+        Args:
+            error: "reason: details"; what stands before the colon is what reports count.
+        """
+        return self.model_validate({**self.model_dump(by_alias=True), "status": "failed", "error": error})
+
+
+class TraceRecord(_Record):
+    """A reasoning trace.
 
     Block and other texts, one after the other, are the original reasoning byte for byte.
     """
@@ -107,14 +145,9 @@ class TraceRecord(_Part):
     status: Literal["ok", "failed"] = Field("ok", description="Whether it may be used.")
     error: str | None = Field(None, description='Why it may not: "reason: details".')
 
-    @model_validator(mode="after")
-    def _holds_together(self) -> Self:
-        if (self.status == "failed") != (self.error is not None):
-            raise PydanticCustomError("status", "a failed record, and no other, has an error")
-        if self.status == "ok":
-            self._check_order()
-            self._check_texts()
-        return self
+    def _check(self) -> None:
+        self._check_order()
+        self._check_texts()
 
     def _check_order(self) -> None:
         """Blocks are numbered from 0; a memento follows its block, and only the last block may go without."""
@@ -152,17 +185,53 @@ class TraceRecord(_Part):
         """The original reasoning: everything but the mementos."""
         return "".join(segment.text for segment in self.segments if segment.kind != "memento")
 
-    def dump(self) -> str:
-        """One line of JSON."""
-        return json.dumps(self.model_dump(mode="json", by_alias=True), ensure_ascii=False)
 
-    def failed(self, error: str) -> TraceRecord:
-        """The same trace as one that cannot be used.
+class Verified(_Part):
+    """How it was found out that a note holds the answer, or that an empty one is right."""
 
-        Args:
-            error: "reason: details"; what stands before the colon is what reports count.
-        """
-        return TraceRecord.model_validate({**self.model_dump(by_alias=True), "status": "failed", "error": error})
+    method: Literal["contains", "f1", "llm", "teacher"] = Field(
+        description="The answer stands in the note, their words agree, a model says so; or the teacher found nothing."
+    )
+    score: Score = Field(description="0 to 1.", ge=0, le=1)
+    ok: bool = Field(description="What was found out.")
+
+
+class RecallRecord(_Record):
+    """A context, a question about it, and what is to be written: a note and the answer, or the answer alone."""
+
+    schema_: Literal["mnemic.recall/1"] = Field(RECALL, alias="schema", description="Kind and version of the record.")
+    id: Text = Field(description="Unique in its file.", min_length=1)
+    context: Text = Field(description="What is read before the question; plain rows may go without.")
+    query: Text = Field(description="The question.")
+    answer: Text = Field(description=f"Its answer, or '{UNANSWERABLE}'.")
+    summary: Text | None = Field(None, description=f"The note, or '{EMPTY}'; none in plain rows.")
+    empty: bool = Field(False, description="The context does not hold the answer.")
+    verified: Verified | None = Field(None, description="What speaks for the note; none in plain rows.")
+    meta: Meta = Field(Meta(), description="Where it comes from.")
+    provenance: Provenance = Field(Provenance(), description="How it was made.")
+    status: Literal["ok", "failed"] = Field("ok", description="Whether it may be used.")
+    error: str | None = Field(None, description='Why it may not: "reason: details".')
+
+    @property
+    def kind(self) -> Literal["valid", "empty", "plain"]:
+        """A note that holds the answer, one that says there is none, or no note at all."""
+        return "plain" if self.summary is None else "empty" if self.empty else "valid"
+
+    def _check(self) -> None:
+        if not self.query.strip() or not self.answer.strip():
+            raise PydanticCustomError("blank", "query and answer must say something")
+        if self.summary is None:
+            if self.empty or self.verified is not None:
+                raise PydanticCustomError("no_note", "a row without a note is neither empty nor verified")
+            return
+        if is_empty_note(self.summary) != self.empty or (self.empty and self.summary != EMPTY):
+            raise PydanticCustomError("empty_note", f"the note of an empty row, and of no other, is '{EMPTY}'")
+        if is_abstention(self.answer) != self.empty or (self.empty and self.answer != UNANSWERABLE):
+            raise PydanticCustomError("abstention", f"the answer of an empty row, and of no other, is '{UNANSWERABLE}'")
+        if self.verified is None or not self.verified.ok:
+            raise PydanticCustomError("unverified", "a note must have been verified")
+        if not self.context.strip():
+            raise PydanticCustomError("no_context", "a note needs a context that it is of")
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -207,7 +276,7 @@ def read_jsonl(path: Path, kind: type[R] = TraceRecord) -> Iterator[R]:  # type:
             raise UsageError(explain(f"line {number} of '{path}'", kind, wrong)) from None
 
 
-def write_jsonl(path: Path, records: Iterable[TraceRecord]) -> int:
+def write_jsonl(path: Path, records: Iterable[TraceRecord | RecallRecord]) -> int:
     """Write a file of records, whole or not at all, and say how many they are.
 
     Raises:
