@@ -45,19 +45,19 @@ def _kept(rounds: int, written: Measured) -> Chart | None:
 
 
 def _accuracies(written: Measured, memento: str, rounds: int) -> Chart | None:
-    rows = [
-        (_NAMES[(stage, mode)], [one.accuracy for one in of_seed])
+    found = {
+        _NAMES[(stage, mode)]: [one.accuracy for one in of_seed]
         for ((of_rounds, said, stage), mode), of_seed in written.items()
         if of_rounds == rounds and said == memento
-    ]
+    }
+    rows = [(name, found[name]) for name in _NAMES.values() if name in found]
     if not rows:
         return None
     what = "one bit of the state" if memento == "lossy" else "the whole state"
     title = f"Answers where mementos tell {what}"
     look = styles([name for name, _ in rows])
-    return _dots(
-        f"memento-{memento}", title, f"accuracy, {rounds} rounds; a mark per seed, the bar is their mean", rows, look
-    )
+    note = "A mark per seed; the bar is their mean."
+    return _dots(f"memento-{memento}", title, f"accuracy, {rounds} rounds", rows, look, note)
 
 
 def _probe(probe: Mapping[str, Any]) -> Chart:
@@ -65,11 +65,11 @@ def _probe(probe: Mapping[str, Any]) -> Chart:
     rows = [(names.get(d, f"{d} later"), [score["accuracy"]]) for d, score in probe["by_distance"].items()]
     look = styles([name for name, _ in rows])
     title = "Digits of a block that a probe reads in mementos"
-    return _dots("memento-probe", title, "accuracy; the dotted line is chance", rows, look, chance=0.1)
+    return _dots("memento-probe", title, "accuracy", rows, look, "The dotted line is chance.", chance=0.1)
 
 
 def _dots(
-    name: str, title: str, heading: str, rows: list[tuple[str, list[float]]], look: Mapping[str, Style],
+    name: str, title: str, heading: str, rows: list[tuple[str, list[float]]], look: Mapping[str, Style], note: str,
     chance: float | None = None,
 ) -> Chart:  # fmt: skip
     with canvas(60 + 24 * len(rows)) as figure:
@@ -89,4 +89,4 @@ def _dots(
             axes.axvline(chance, color=MUTED, linewidth=1.2, linestyle=(0, (1, 2)), zorder=1)
         told = "; ".join(f"{label} {fmean(values):.3f}" for label, values in rows)
         svg = finish(figure, name, title, told)
-    return Chart(title, svg, ())
+    return Chart(title, svg, (), note)
