@@ -1,0 +1,1 @@
+"""Asking models and memories about long histories, and scoring what they answer. No torch."""

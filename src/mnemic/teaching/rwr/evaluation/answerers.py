@@ -1,0 +1,199 @@
+"""Who answers: a language model behind a server, a file of predictions, or anything that takes an item.
+
+Legend: m segments.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, get_args
+
+from pydantic import AliasChoices, Field
+
+from mnemic.errors import MnemicError, UsageError, nearest
+from mnemic.llm import LLM
+from mnemic.teaching.rwr.canon import UNANSWERABLE
+from mnemic.teaching.rwr.evaluation.items import EvaluationItem
+from mnemic.teaching.rwr.evaluation.reading import Entry, read_entries
+from mnemic.teaching.rwr.layout import Mode, Reply, parse_reply, prompt_text
+from mnemic.teaching.tokens import ApproximateTokens, TokenCounter
+
+__all__ = ["ANSWER_TAG", "AnswerMode", "Answered", "Answerer", "LLMAnswerer", "Predictions", "segments"]
+
+AnswerMode = Literal["note", "direct", "segments"]
+ANSWER_TAG: Final = "rwr-answer"
+NOTE_TAG: Final = "rwr-note"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer and what it cost.
+
+    Attributes:
+        answer: the answer alone.
+        notes: what was written before it: one note, or one for each segment that had something to say.
+        seconds: of the clock; None where nobody knows.
+    """
+
+    answer: str
+    notes: tuple[str, ...] = ()
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seconds: float | None = None
+
+
+class Answerer(Protocol):
+    """Answers items, from many threads at once. `settings` is all that its answers depend on, as JSON."""
+
+    @property
+    def settings(self) -> dict[str, Any]: ...
+
+    def __call__(self, item: EvaluationItem) -> Answered:
+        """Raises MnemicError where it cannot."""
+        ...
+
+
+class LLMAnswerer:
+    """A language model that is asked in the layout of Recall with Reasoning.
+
+    Args:
+        mode: "note": a note first, then the answer, in one reply; "direct": the answer alone; "segments": a note on
+            each segment, then an answer from the notes that hold something, which are condensed as often as it takes.
+        segment_tokens: most tokens of a segment.
+        max_tokens: most tokens of a reply.
+    """
+
+    def __init__(
+        self,
+        llm: LLM,
+        *,
+        mode: AnswerMode = "note",
+        segment_tokens: int = 6000,
+        max_tokens: int | None = None,
+        counter: TokenCounter | None = None,
+    ) -> None:
+        if mode not in get_args(AnswerMode):
+            raise UsageError(f"mode is '{mode}'{nearest(mode, get_args(AnswerMode))}")
+        if segment_tokens < 1:
+            raise UsageError(f"segment_tokens is {segment_tokens}; it must be at least 1")
+        self._llm, self._mode, self._segment_tokens, self._max_tokens = llm, mode, segment_tokens, max_tokens
+        self._counter = counter or ApproximateTokens()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        limits = {"max_tokens": self._max_tokens}
+        if self._mode == "segments":
+            limits |= {"segment_tokens": self._segment_tokens}
+        return {"model": self._llm.model, "mode": self._mode, **limits}
+
+    def __call__(self, item: EvaluationItem) -> Answered:
+        call = _Call(self._llm, item.query_text, self._max_tokens)
+        began = time.monotonic()
+        if self._mode != "segments":
+            reply = call.ask(item.context_text, "summary+answer" if self._mode == "note" else "answer")
+            notes = tuple(note for note in (reply.summary,) if note)
+            answer = reply.answer or ""
+        else:
+            notes = self._notes(call, [passage.text for passage in item.context])
+            answer = (call.ask("\n\n".join(notes), "answer").answer or "") if notes else UNANSWERABLE
+        return Answered(answer, notes, call.prompt_tokens, call.completion_tokens, time.monotonic() - began)
+
+    def _notes(self, call: _Call, texts: list[str]) -> tuple[str, ...]:
+        """Notes that fit one segment, in order."""
+        before = None
+        while True:
+            parts = list(segments(texts, self._segment_tokens, self._counter))
+            if before is not None and (len(parts) <= 1 or len(parts) >= before):
+                return tuple(texts)
+            before = len(parts)
+            replies = (call.ask(part, "summary") for part in parts)
+            texts = [reply.summary for reply in replies if reply.summary and not reply.is_empty]
+            if not texts:
+                return ()
+
+
+class _Call:
+    """The calls about one item, and the tokens they cost."""
+
+    def __init__(self, llm: LLM, query: str, max_tokens: int | None) -> None:
+        self._llm, self._query, self._max_tokens = llm, query, max_tokens
+        self.prompt_tokens = self.completion_tokens = 0
+
+    def ask(self, context: str, mode: Mode) -> Reply:
+        messages = [{"role": "user", "content": prompt_text(context, self._query, mode=mode)}]
+        tag = NOTE_TAG if mode == "summary" else ANSWER_TAG
+        done = self._llm.complete(messages, max_tokens=self._max_tokens, tag=tag)
+        self.prompt_tokens += done.usage.prompt_tokens
+        self.completion_tokens += done.usage.completion_tokens
+        return parse_reply(done.text, mode=mode)
+
+
+def segments(texts: list[str], most: int, counter: TokenCounter) -> Iterator[str]:
+    """Neighbouring passages together, as many as fit; one that does not fit alone is cut between lines.
+
+    The first line of a passage, its date, stands at the head of each of its pieces.
+    """
+    held: list[str] = []
+    size = 0
+    for piece in (piece for text in texts for piece in _pieces(text, most, counter)):
+        tokens = counter.count(piece)
+        if held and size + tokens > most:
+            yield "\n\n".join(held)
+            held, size = [], 0
+        held.append(piece)
+        size += tokens
+    if held:
+        yield "\n\n".join(held)
+
+
+def _pieces(text: str, most: int, counter: TokenCounter) -> Iterator[str]:
+    if counter.count(text) <= most:
+        yield text
+        return
+    head, *lines = text.splitlines()
+    if not lines:
+        lines, head = [head], ""
+    held: list[str] = []
+    for line in lines:
+        if held and counter.count("\n".join([head, *held, line])) > most:
+            yield "\n".join([head, *held]).strip()
+            held = []
+        held.append(line)
+    yield "\n".join([head, *held]).strip()
+
+
+class _Prediction(Entry):
+    id: str = Field(validation_alias=AliasChoices("id", "question_id"))
+    answer: str = Field(validation_alias=AliasChoices("hypothesis", "prediction", "answer"))
+    note: str | None = None
+
+
+class Predictions:
+    """Answers that somebody gave before: lines of {"question_id" or "id", "hypothesis", "prediction" or "answer"}.
+
+    Raises:
+        UsageError: the file cannot be read, a field is missing, or an id comes twice.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._found: dict[str, _Prediction] = {}
+        for place, row in read_entries(str(path), _Prediction):
+            if row.id in self._found:
+                raise UsageError(f"{place}: question '{row.id}' has a prediction already")
+            self._found[row.id] = row
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"predictions": {name: row.model_dump() for name, row in self._found.items()}}
+
+    def __call__(self, item: EvaluationItem) -> Answered:
+        row = self._found.get(item.id)
+        if row is None:
+            raise MnemicError(f"'{self._path}' has no prediction for question '{item.id}'")
+        reply = parse_reply(row.answer)
+        notes = tuple(note for note in (row.note or reply.summary,) if note)
+        return Answered(reply.answer or "", notes)
