@@ -6,7 +6,7 @@ import click
 
 from mnemic.cli.lazy import LazyGroup
 
-__all__ = ["MEMENTO", "command"]
+__all__ = ["MEMENTO", "RWR", "command"]
 
 MEMENTO = {
     "build": ("mnemic.cli.teach.build", "Give reasoning traces their blocks and mementos, with a teacher model."),
@@ -25,6 +25,12 @@ MEMENTO = {
     "export": ("mnemic.cli.teach.export", "Copy a taught model with its template and memento.json, for a server."),
 }
 
+RWR = {
+    "build": ("mnemic.cli.teach.rwr_build", "Give questions about contexts their notes, with a teacher model."),
+    "validate": ("mnemic.cli.teach.rwr_validate", "Check a file of notes, and show its lengths and kinds."),
+    "answer": ("mnemic.cli.teach.rwr_answer", "Answer questions on a text: by a note, at once, or in segments."),
+}
+
 
 @click.group("teach")
 def command() -> None:
@@ -38,4 +44,15 @@ def memento() -> None:
     \b
     mnemic teach memento build synthetic:count=20 --teacher oracle --output data
     mnemic teach memento validate data/traces.jsonl
+    """
+
+
+@command.group("rwr", cls=LazyGroup, verbs=RWR)
+def rwr() -> None:
+    """Recall with Reasoning: a model that notes what its memory holds on a question before it answers.
+
+    \b
+    mnemic teach rwr build histories:count=20,tokens=1000 --teacher oracle --output data
+    mnemic teach rwr validate data/recall.jsonl
+    mnemic teach rwr answer my-model --context diary.txt --question "Who is Nimbus?"
     """
