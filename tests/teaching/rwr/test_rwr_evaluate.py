@@ -10,7 +10,7 @@ import pytest
 from mnemic.errors import MnemicError, UsageError
 from mnemic.llm import BudgetExhausted, FakeLLM
 from mnemic.teaching.pipeline import BuildStopped
-from mnemic.teaching.rwr.evaluation.answerers import LLMAnswerer, Predictions, segments
+from mnemic.teaching.rwr.evaluation.answerers import LLMAnswerer, Predictions
 from mnemic.teaching.rwr.evaluation.evaluate import evaluate
 from mnemic.teaching.rwr.evaluation.miniatures import miniatures
 from mnemic.teaching.rwr.evaluation.rule_reader import RuleReader
@@ -66,19 +66,6 @@ def test_notes_that_do_not_fit_are_condensed_until_they_do():
     answered = LLMAnswerer(FakeLLM([(".", reply)]), mode="segments", segment_tokens=100)(item)
     assert sum(COUNTER.count(note) for note in answered.notes) <= 100
     assert int(answered.answer) > 0
-
-
-def test_segments_keep_order_dates_and_every_line():
-    item = next(miniatures(1, length=800))
-    texts = [passage.text for passage in item.context]
-    parts = list(segments(texts, 150, COUNTER))
-    assert len(parts) > 3
-    assert "\n\n".join(parts) == "\n\n".join(texts)
-    small = list(segments(texts, 30, COUNTER))
-    date = re.compile(r"^\[20\d\d/")
-    assert all(date.match(part) for part in small)
-    lines = [line for part in small for line in part.splitlines() if line and not date.match(line)]
-    assert lines == [line for text in texts for line in text.splitlines() if not date.match(line)]
 
 
 def test_what_was_answered_is_not_asked_again(tmp_path):

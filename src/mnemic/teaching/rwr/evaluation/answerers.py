@@ -1,12 +1,8 @@
-"""Who answers: a language model behind a server, a file of predictions, or anything that takes an item.
-
-Legend: m segments.
-"""
+"""Who answers: a language model behind a server, a file of predictions, or anything that takes an item."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
@@ -19,9 +15,10 @@ from mnemic.teaching.rwr.canon import UNANSWERABLE
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem
 from mnemic.teaching.rwr.evaluation.reading import Entry, read_entries
 from mnemic.teaching.rwr.layout import Mode, Reply, parse_reply, prompt_text
+from mnemic.teaching.rwr.passages import passages
 from mnemic.teaching.tokens import ApproximateTokens, TokenCounter
 
-__all__ = ["ANSWER_TAG", "AnswerMode", "Answered", "Answerer", "LLMAnswerer", "Predictions", "segments"]
+__all__ = ["ANSWER_TAG", "AnswerMode", "Answered", "Answerer", "LLMAnswerer", "Predictions"]
 
 AnswerMode = Literal["note", "direct", "segments"]
 ANSWER_TAG: Final = "rwr-answer"
@@ -97,22 +94,24 @@ class LLMAnswerer:
             notes = tuple(note for note in (reply.summary,) if note)
             answer = reply.answer or ""
         else:
-            notes = self._notes(call, [passage.text for passage in item.context])
+            notes = self._notes(call, item.context_text)
             answer = (call.ask("\n\n".join(notes), "answer").answer or "") if notes else UNANSWERABLE
         return Answered(answer, notes, call.prompt_tokens, call.completion_tokens, time.monotonic() - began)
 
-    def _notes(self, call: _Call, texts: list[str]) -> tuple[str, ...]:
-        """Notes that fit one segment, in order."""
-        before = None
+    def _notes(self, call: _Call, text: str) -> tuple[str, ...]:
+        """Notes on the segments of a text, and notes on these until they fit one segment or grow no shorter."""
+        before: int | None = None
+        notes: tuple[str, ...] = ()
         while True:
-            parts = list(segments(texts, self._segment_tokens, self._counter))
+            parts = [part.text for part in passages(text, self._segment_tokens, self._counter.count)]
             if before is not None and (len(parts) <= 1 or len(parts) >= before):
-                return tuple(texts)
+                return notes
             before = len(parts)
-            replies = (call.ask(part, "summary") for part in parts)
-            texts = [reply.summary for reply in replies if reply.summary and not reply.is_empty]
-            if not texts:
+            replies = [call.ask(part, "summary") for part in parts]
+            notes = tuple(reply.summary for reply in replies if reply.summary and not reply.is_empty)
+            if not notes:
                 return ()
+            text = "\n\n".join(notes)
 
 
 class _Call:
@@ -129,40 +128,6 @@ class _Call:
         self.prompt_tokens += done.usage.prompt_tokens
         self.completion_tokens += done.usage.completion_tokens
         return parse_reply(done.text, mode=mode)
-
-
-def segments(texts: list[str], most: int, counter: TokenCounter) -> Iterator[str]:
-    """Neighbouring passages together, as many as fit; one that does not fit alone is cut between lines.
-
-    The first line of a passage, its date, stands at the head of each of its pieces.
-    """
-    held: list[str] = []
-    size = 0
-    for piece in (piece for text in texts for piece in _pieces(text, most, counter)):
-        tokens = counter.count(piece)
-        if held and size + tokens > most:
-            yield "\n\n".join(held)
-            held, size = [], 0
-        held.append(piece)
-        size += tokens
-    if held:
-        yield "\n\n".join(held)
-
-
-def _pieces(text: str, most: int, counter: TokenCounter) -> Iterator[str]:
-    if counter.count(text) <= most:
-        yield text
-        return
-    head, *lines = text.splitlines()
-    if not lines:
-        lines, head = [head], ""
-    held: list[str] = []
-    for line in lines:
-        if held and counter.count("\n".join([head, *held, line])) > most:
-            yield "\n".join([head, *held]).strip()
-            held = []
-        held.append(line)
-    yield "\n".join([head, *held]).strip()
 
 
 class _Prediction(Entry):

@@ -44,7 +44,7 @@ def miniature_tasks(
     for number in range(start, start + count):
         category = categories[number % len(categories)]
         rng = random.Random(f"miniature task/{seed}/{length}/{category}/{number}")
-        yield _MAKERS[category](f"{category}-{number}", rng, length)
+        yield _MAKERS[category](f"{category}-{length}-{number}", rng, length)
 
 
 def _recall(name: str, rng: random.Random, length: int) -> EvaluationItem:

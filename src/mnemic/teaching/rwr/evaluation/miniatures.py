@@ -103,7 +103,7 @@ def _item(number: int, kind: str, length: int, seed: int) -> EvaluationItem:
     if kind == "temporal-reasoning":
         answer = str(_days_between([context[place] for place in places]))
     return EvaluationItem(
-        id=f"{kind}-{number}",
+        id=f"{kind}-{length}-{number}",
         context=tuple(context),
         question=case.question,
         answers=(answer,),

@@ -1,0 +1,47 @@
+"""A checkpoint in the place of a server: the same questions, the same layout, in every mode."""
+
+import pytest
+import torch
+from transformers import Mamba2Config, Mamba2ForCausalLM
+
+from mnemic.errors import UsageError
+from mnemic.teaching.rwr.answering import answer_questions
+from mnemic.teaching.rwr.completion import Decoding
+from mnemic.teaching.rwr.evaluated_checkpoint import CheckpointAnswerer
+from mnemic.teaching.rwr.evaluation.evaluate import evaluate
+from mnemic.teaching.rwr.evaluation.miniatures import miniatures
+
+
+@pytest.fixture
+def small(make_tokenizer):
+    tokenizer = make_tokenizer(markers=False)
+    torch.manual_seed(0)
+    config = Mamba2Config(
+        vocab_size=len(tokenizer), hidden_size=32, state_size=8, num_hidden_layers=2, num_heads=4, head_dim=16,
+        n_groups=1, expand=2, chunk_size=8,
+    )  # fmt: skip
+    return Mamba2ForCausalLM(config).eval(), tokenizer
+
+
+@pytest.mark.parametrize("mode", ["note", "direct", "segments"])
+def test_every_question_gets_an_answer_and_its_cost(tmp_path, small, mode):
+    items = list(miniatures(4, length=60))
+    answerer = CheckpointAnswerer(*small, name="small", mode=mode, segment_tokens=40, max_new_tokens=4)
+    found = evaluate(items, answerer, tmp_path, workers=2)
+    assert [row["id"] for row in found.rows] == [item.id for item in items]
+    assert all(row["prompt_tokens"] > 0 and row["seconds"] > 0 for row in found.rows)
+    assert {group["n"] for name, group in found.summary.groups.items() if name == "all"} == {4}
+
+
+def test_answers_are_those_of_answer_questions(small):
+    item = next(miniatures(1, length=60))
+    answered = CheckpointAnswerer(*small, name="small", mode="direct", max_new_tokens=6)(item)
+    alone = answer_questions(
+        *small, item.context_text, [item.query_text], mode="answer", decoding=Decoding(max_new_tokens=6)
+    )
+    assert answered.answer == (alone.answered[0].reply.answer or "")
+
+
+def test_an_unknown_mode_is_refused(small):
+    with pytest.raises(UsageError, match="mode"):
+        CheckpointAnswerer(*small, name="small", mode="guess")
