@@ -1,11 +1,13 @@
-"""Whether a file of traces keeps its promises, and what it holds."""
+"""Whether a file of records keeps its promises, and what it holds."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mnemic.errors import UsageError
 from mnemic.options import explain
 from mnemic.teaching.histograms import RATIOS, TOKENS, Histogram
-from mnemic.teaching.records import TraceRecord, numbered_lines
+from mnemic.teaching.records import RECALL, TRACE, RecallRecord, TraceRecord, numbered_lines
 from mnemic.teaching.tokens import ApproximateTokens, TokenCounter
 
 __all__ = ["Problem", "TraceCounts", "ValidationReport", "counts_of", "rejected_path", "validate"]
@@ -58,24 +60,27 @@ class ValidationReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
+    schema_: str = Field(TRACE, description="kind of the records")
     rows: int = Field(description="lines that hold anything")
     ok: int = Field(description="records that can be used")
     failed: int = Field(description="records that say why they cannot be used")
+    kinds: dict[str, int] = Field(default_factory=dict, description="usable recall records: valid, empty, plain")
     problems: dict[str, int] = Field(description="lines that are no valid record, or have the id of another, by kind")
     examples: tuple[Problem, ...] = Field(description="the first of them")
     dropped: dict[str, int] = Field(description="failed records, and what the build left out, by reason")
     tokens_by: str = Field(description="what counted the tokens that the records do not give")
-    histograms: dict[str, Histogram] = Field(description="lengths in tokens, ratios, blocks per trace")
+    histograms: dict[str, Histogram] = Field(description="lengths in tokens, ratios, how many of what")
 
     @property
     def is_valid(self) -> bool:
         return not self.problems
 
 
-def validate(path: str | Path, counter: TokenCounter | None = None) -> ValidationReport:
-    """Read every line of a file of traces and say what is wrong with it and what it holds.
+def validate(path: str | Path, counter: TokenCounter | None = None, schema: str = TRACE) -> ValidationReport:
+    """Read every line of a file of records and say what is wrong with it and what it holds.
 
     Args:
+        schema: kind of the records, `TRACE` or `RECALL`.
         counter: counts texts of which the record does not say how many tokens they have.
 
     Raises:
@@ -83,16 +88,18 @@ def validate(path: str | Path, counter: TokenCounter | None = None) -> Validatio
     """
     path = Path(path)
     counter = counter or ApproximateTokens()
+    rules = _RULES[schema]
     problems: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     examples: list[Problem] = []
     seen: dict[str, int] = {}
     rows = ok = failed = 0
-    lengths: dict[str, list[float]] = {name: [] for name in (*_LENGTHS, "ratio", "blocks per trace")}
+    lengths: dict[str, list[float]] = {name: [] for name in rules.figures}
     for number, line in numbered_lines(path):
         rows += 1
-        found = _read(number, line)
-        if isinstance(found, TraceRecord) and found.id in seen:
+        found = _read(number, line, rules.record)
+        if not isinstance(found, Problem) and found.id in seen:
             first = seen[found.id]
             found = Problem(line=number, code="duplicate_id", message=f"id '{found.id}' is that of line {first}")
         if isinstance(found, Problem):
@@ -105,13 +112,18 @@ def validate(path: str | Path, counter: TokenCounter | None = None) -> Validatio
             dropped[_reason(found.error)] += 1
             continue
         ok += 1
-        _add(lengths, counts_of(found, counter))
+        if isinstance(found, RecallRecord):
+            kinds[found.kind] += 1
+        for name, values in rules.measure(found, counter).items():
+            lengths[name] += values
     dropped.update(_rejected(rejected_path(path)))
     return ValidationReport(
         path=str(path),
+        schema_=schema,
         rows=rows,
         ok=ok,
         failed=failed,
+        kinds=dict(sorted(kinds.items())),
         problems=dict(problems.most_common()),
         examples=tuple(examples),
         dropped=dict(dropped.most_common()),
@@ -142,28 +154,63 @@ def counts_of(record: TraceRecord, counter: TokenCounter) -> TraceCounts:
     )
 
 
-_LENGTHS = ("prompt", "reasoning", "answer", "block", "memento")
 _EDGES = {"ratio": RATIOS, "blocks per trace": (0, 1, 2, 4, 8, 16, 32, 64)}
 
 
-def _add(lengths: dict[str, list[float]], counts: TraceCounts) -> None:
-    lengths["prompt"].append(counts.prompt)
-    lengths["reasoning"].append(counts.reasoning)
-    lengths["answer"].append(counts.answer)
-    lengths["block"] += counts.blocks
-    lengths["memento"] += counts.mementos
-    lengths["blocks per trace"].append(len(counts.blocks))
-    if counts.ratio is not None:
-        lengths["ratio"].append(counts.ratio)
+def _of_trace(record: TraceRecord, counter: TokenCounter) -> dict[str, list[float]]:
+    counts = counts_of(record, counter)
+    return {
+        "prompt": [counts.prompt],
+        "reasoning": [counts.reasoning],
+        "answer": [counts.answer],
+        "block": list(counts.blocks),
+        "memento": list(counts.mementos),
+        "ratio": [] if counts.ratio is None else [counts.ratio],
+        "blocks per trace": [len(counts.blocks)],
+    }
 
 
-def _read(number: int, line: str) -> TraceRecord | Problem:
+def _of_recall(record: RecallRecord, counter: TokenCounter) -> dict[str, list[float]]:
+    """Notes are measured where they say something: all empty ones are the same word."""
+    context = counter.count(record.context)
+    notes = [counter.count(record.summary)] if record.summary is not None and not record.empty else []
+    return {
+        "context": [context],
+        "query": [counter.count(record.query)],
+        "answer": [counter.count(record.answer)],
+        "note": list(notes),
+        "ratio": [note / context for note in notes],
+    }
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """How records of one kind are read and measured; `measure` gives values under the names `figures`."""
+
+    record: type[TraceRecord] | type[RecallRecord]
+    measure: Callable[[Any, TokenCounter], dict[str, list[float]]]
+    figures: tuple[str, ...]
+
+
+_RULES: Mapping[str, _Rules] = MappingProxyType(
+    {
+        TRACE: _Rules(
+            TraceRecord,
+            _of_trace,
+            ("prompt", "reasoning", "answer", "block", "memento", "ratio", "blocks per trace"),
+        ),
+        RECALL: _Rules(RecallRecord, _of_recall, ("context", "query", "answer", "note", "ratio")),
+    }
+)
+
+
+def _read(number: int, line: str, kind: type[TraceRecord] | type[RecallRecord]) -> TraceRecord | RecallRecord | Problem:
     try:
-        return TraceRecord.model_validate_json(line)
+        return kind.model_validate_json(line)
     except ValidationError as wrong:
         code = wrong.errors()[0]["type"]
         code = {"json_invalid": "no_json", "literal_error": "bad_field", "missing": "bad_field"}.get(code, code)
-        return Problem(line=number, code=code, message=explain(f"line {number}", TraceRecord, wrong))
+        return Problem(line=number, code=code, message=explain(f"line {number}", kind, wrong))
 
 
 def _rejected(path: Path) -> Iterator[str]:
