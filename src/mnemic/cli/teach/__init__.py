@@ -27,6 +27,7 @@ MEMENTO = {
 
 RWR = {
     "answer": ("mnemic.cli.teach.rwr_answer", "Answer questions on a text: by a note, at once, or in segments."),
+    "evaluate": ("mnemic.cli.teach.rwr_evaluate", "Score answers about long histories: LongMemEval, HELMET, ConvoMem."),
 }
 
 
@@ -51,4 +52,5 @@ def rwr() -> None:
 
     \b
     mnemic teach rwr answer my-model --context diary.txt --question "Who is Nimbus?"
+    mnemic teach rwr evaluate my-model --data miniature:length=1000 --output scores
     """
