@@ -121,12 +121,12 @@ def _in_one_pass(
         }
         for one, answered in zip(asked, done.answered, strict=True)
     ]
-    speed = {"prefill_per_second": done.speed.prefill_per_second, "decode_per_second": done.speed.decode_per_second}
-    return {"speed": {**asdict(done.speed), **speed}, "results": results}
+    return {"speed": _speed(done.speed), "results": results}
 
 
 def _in_segments(served: Any, text: str, asked: Any, position: Any, options: dict[str, Any]) -> dict[str, Any]:
     from mnemic.teaching.rwr.canon import is_abstention
+    from mnemic.teaching.rwr.completion import Speed
     from mnemic.teaching.rwr.segment_forms import TextForm
     from mnemic.teaching.rwr.segmented import SegmentOptions, SSAProgress, segmented_answers
 
@@ -138,9 +138,9 @@ def _in_segments(served: Any, text: str, asked: Any, position: Any, options: dic
             last = time.monotonic()
             click.echo(f"round {progress.round}: {progress.segments:,} segments, {progress.share:.0%} read", err=True)
 
-    form = TextForm(served.model, served.tokenizer, query_position=position)
+    speed, form = Speed(), TextForm(served.model, served.tokenizer, query_position=position)
     queries, chosen = [one.text for one in asked], SegmentOptions(**options)
-    done = segmented_answers(served.model, form, [text] * len(asked), queries, chosen, say)
+    done = segmented_answers(served.model, form, [text] * len(asked), queries, chosen, say, speed)
     for one, result in zip(asked, done, strict=True):
         if result.overlong:
             click.echo(
@@ -148,11 +148,17 @@ def _in_segments(served: Any, text: str, asked: Any, position: Any, options: dic
                 err=True,
             )
     return {
+        "speed": _speed(speed),
         "results": [
             {"id": one.id, "question": one.text, "abstained": is_abstention(result.answer), **asdict(result)}
             for one, result in zip(asked, done, strict=True)
-        ]
+        ],
     }
+
+
+def _speed(speed: Any) -> dict[str, Any]:
+    rates = {"prefill_per_second": speed.prefill_per_second, "decode_per_second": speed.decode_per_second}
+    return {**asdict(speed), **rates}
 
 
 def _state_bytes(model: Any) -> int | None:

@@ -59,7 +59,7 @@ def complete(
 
     Rows of like length share a batch, so that little is padded, and none where a model cannot bear it.
     """
-    return _in_batches(model, None, prompts, decoding, ends, batch_size, speed or Speed())
+    return _in_batches(model, None, prompts, decoding, ends, batch_size, Speed() if speed is None else speed)
 
 
 def complete_after_common_start(
@@ -73,7 +73,7 @@ def complete_after_common_start(
 ) -> list[list[int]]:
     """The same, but the tokens with which all prompts begin are read once, and every prompt goes on from a copy."""
     common = _common_start(prompts) if len(prompts) > 1 else 0
-    speed = speed or Speed()
+    speed = Speed() if speed is None else speed
     if not common:
         return _in_batches(model, None, prompts, decoding, ends, batch_size, speed)
     began = time.perf_counter()

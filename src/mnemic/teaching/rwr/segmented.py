@@ -106,8 +106,12 @@ def segmented_answers(
     queries: Sequence[C],
     options: SegmentOptions | None = None,
     on_progress: Callable[[SSAProgress], None] | None = None,
+    speed: Speed | None = None,
 ) -> list[SSAResult[C]]:
     """One query on each context; segments of all of them share batches.
+
+    Args:
+        speed: is added to.
 
     Raises:
         UsageError: not one query a context, or a query that leaves no room for a segment.
@@ -115,7 +119,7 @@ def segmented_answers(
     if len(contexts) != len(queries):
         raise UsageError(f"{len(contexts)} contexts and {len(queries)} queries were given; want one query a context")
     options = options or SegmentOptions()
-    began, speed = time.perf_counter(), Speed()
+    began, speed = time.perf_counter(), Speed() if speed is None else speed
     jobs = [_Job(query, context, _room(form, query, options)) for context, query in zip(contexts, queries, strict=True)]
     active, turn = jobs, 1
     while active:
