@@ -26,6 +26,8 @@ MEMENTO = {
 }
 
 RWR = {
+    "build": ("mnemic.cli.teach.rwr_build", "Give questions about contexts their notes, with a teacher model."),
+    "validate": ("mnemic.cli.teach.rwr_validate", "Check a file of notes, and show its lengths and kinds."),
     "answer": ("mnemic.cli.teach.rwr_answer", "Answer questions on a text: by a note, at once, or in segments."),
     "evaluate": ("mnemic.cli.teach.rwr_evaluate", "Score answers about long histories: LongMemEval, HELMET, ConvoMem."),
 }
@@ -51,6 +53,8 @@ def rwr() -> None:
     """Recall with Reasoning: a model that notes what its memory holds on a question before it answers.
 
     \b
+    mnemic teach rwr build histories:count=20,tokens=1000 --teacher oracle --output data
+    mnemic teach rwr validate data/recall.jsonl
     mnemic teach rwr answer my-model --context diary.txt --question "Who is Nimbus?"
     mnemic teach rwr evaluate my-model --data miniature:length=1000 --output scores
     """

@@ -21,9 +21,14 @@ _LINE_SECONDS = 10.0
 
 
 class Display:
-    """Called with every progress of a build; a context, because the live line has to be taken down."""
+    """Called with every progress of a build; a context, because the live line has to be taken down.
 
-    def __init__(self) -> None:
+    Args:
+        items: what is worked on.
+    """
+
+    def __init__(self, items: str = "traces") -> None:
+        self._items = items
         self._console = Console(stderr=True, highlight=False)
         terminal = self._console.is_terminal
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if terminal else None
@@ -55,33 +60,36 @@ class Display:
             f"expected: {_range(expected.calls)} calls, {_range(expected.prompt_tokens)} tokens sent, "
             f"{_range(expected.completion_tokens)} received{spent}; replies that are kept cost nothing"
         )
+
+    def start(self) -> None:
+        """Put up the live line, where there is a terminal."""
         if self._live is not None:
             self._live.start()
 
     def __call__(self, progress: BuildProgress) -> None:
         self._last = progress
         if self._live is not None:
-            self._live.update(Text(described(progress)), refresh=True)
+            self._live.update(Text(described(progress, self._items)), refresh=True)
         elif time.monotonic() - self._said_at >= _LINE_SECONDS:
             self._said_at = time.monotonic()
-            self._say(described(progress))
+            self._say(described(progress, self._items))
 
     def close(self) -> None:
         """Take the live line down and leave the last word standing."""
         if self._live is not None:
             self._live.stop()
         if self._last is not None:
-            self._say(described(self._last))
+            self._say(described(self._last, self._items))
             self._last = None
 
     def _say(self, line: str, style: str = "") -> None:
         self._console.print(Text(line, style=style), soft_wrap=True)
 
 
-def described(progress: BuildProgress) -> str:
+def described(progress: BuildProgress, items: str = "traces") -> str:
     """Progress in one line."""
     of = f" of {progress.items:,}" if progress.items is not None else ""
-    parts = [f"{progress.done:,}{of} traces"]
+    parts = [f"{progress.done:,}{of} {items}"]
     parts += [f"{n:,} {what}" for n, what in ((progress.dropped, "dropped"), (progress.failed, "failed")) if n]
     parts += [f"{progress.kept:,} kept from before"] if progress.kept else []
     if progress.calls or progress.cached:

@@ -13,7 +13,7 @@ from mnemic.errors import MnemicError
 if TYPE_CHECKING:
     from mnemic.teaching.validation import ValidationReport
 
-__all__ = ["command", "print_report"]
+__all__ = ["command", "print_report", "show"]
 
 _EXAMPLES = 5
 
@@ -28,10 +28,17 @@ def command(file: Path, tokens: str | None, as_json: bool) -> None:
     Exit code 1 if a line is no valid trace: markers inside a text, a memento without its block, an id that comes twice.
     What a build left out is counted with its reasons, from the file FILE.rejected.jsonl beside it.
     """
+    from mnemic.teaching.records import TRACE
+
+    show(file, tokens, as_json, TRACE)
+
+
+def show(file: Path, tokens: str | None, as_json: bool, schema: str) -> None:
+    """Validate a file of records of one kind and print what came of it."""
     from mnemic.teaching.tokens import token_counter
     from mnemic.teaching.validation import validate
 
-    report = validate(file, token_counter(tokens))
+    report = validate(file, token_counter(tokens), schema)
     if as_json:
         click.echo(json.dumps(report.model_dump(mode="json"), ensure_ascii=False))
     else:
@@ -47,11 +54,15 @@ def print_report(report: ValidationReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mnemic.teaching.records import TRACE
+
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=report.path, title_justify="left")
     for head in ("", "n", "min", "median", "mean", "max", "from 0 up"):
         table.add_column(head, justify="left" if head in ("", "from 0 up") else "right")
-    table.add_row("usable traces", f"{report.ok:,}")
+    table.add_row("usable traces" if report.schema_ == TRACE else "usable rows", f"{report.ok:,}")
+    for kind, count in report.kinds.items():
+        table.add_row(f"  {kind}", f"{count:,}")
     table.add_row("failed records", f"{report.failed:,}")
     for code, count in report.problems.items():
         table.add_row(f"problem: {code}", f"{count:,}")
