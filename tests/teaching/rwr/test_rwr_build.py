@@ -1,6 +1,8 @@
 """A build keeps what is right, counts what is not, and pays for nothing twice."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -181,3 +183,10 @@ def test_validation_finds_what_does_not_hold(tmp_path, known):
     assert report.problems["empty_note"] == 1
     assert report.problems["duplicate_id"] + report.problems["bad_field"] >= 2
     assert validate(path).problems
+
+
+def test_building_needs_no_torch():
+    modules = "mnemic.teaching.rwr.build, mnemic.teaching.rwr.oracle, mnemic.teaching.rwr.layout"
+    code = f"import sys, {modules}; print(*{{'torch', 'transformers'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
