@@ -86,7 +86,6 @@ def test_a_summary_by_type_and_length_with_intervals():
         "abstention": (2, 0.5),
         "type fact": (9, round(6 / 9, 4)),
         "type count": (1, 0.5),
-        "category test": (10, 0.65),
         "length 1×": (7, round(6 / 7, 4)),
         "length 2×": (1, 0.5),
         "length 4×": (2, 0.0),
@@ -103,4 +102,12 @@ def test_a_summary_by_type_and_length_with_intervals():
 def test_precision_and_recall_of_nothing_are_not_numbers():
     found = summarise([row(1.0)])
     assert (found.abstention["precision"], found.abstention["recall"]) == (None, None)
-    assert set(found.groups) == {"all", "type fact", "category test", "length ≤ 1,024"}
+    assert set(found.groups) == {"all", "type fact", "length ≤ 1,024"}
+
+
+def test_the_mean_of_categories_counts_each_once():
+    found = summarise([row(1.0)] * 3 + [row(0.0) | {"category": "other"}])
+    assert (found.groups["category test"]["score"], found.groups["category other"]["score"]) == (1, 0)
+    assert found.category_mean == 0.5
+    assert found.groups["all"]["score"] == 0.75
+    assert summarise([row(1.0)]).category_mean is None

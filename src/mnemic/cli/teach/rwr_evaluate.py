@@ -23,7 +23,7 @@ __all__ = ["command", "print_summary"]
 
 _INTERRUPTED = 130
 _KEY = "OPENAI_API_KEY"
-_METRICS = ("exact", "f1", "substring")
+_METRICS = ("f1", "substring")
 
 
 @click.command("evaluate", context_settings={"show_default": True})
@@ -87,7 +87,7 @@ def command(checkpoint: str | None, data: str, output: Path, as_json: bool, **gi
     with ExitStack() as stack:
         answerer, client = _answerer(checkpoint, given, output, stack)
         judge, judging = _judge(given, output, stack)
-        display = stack.enter_context(Display())
+        display = stack.enter_context(Display("questions"))
         try:
             found = evaluate(
                 items, answerer, output, judge=judge, training_length=given["training_tokens"],
@@ -110,9 +110,9 @@ def print_summary(summary: Summary) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for number, name in enumerate(("questions", "n", "score", "95 %", "by", *_METRICS)):
-        table.add_column(name, justify="left" if number in (0, 4) else "right")
+        table.add_column(name, justify="left" if number in (0, 4) else "right", no_wrap=True)
     for name, group in summary.groups.items():
         table.add_row(name, *_cells(group))
     Console(highlight=False).print(table)
@@ -121,14 +121,16 @@ def print_summary(summary: Summary) -> None:
         f"abstained {said['abstained']} times, {said['unanswerable']} questions have no answer: "
         f"precision {rates['precision']}, recall {rates['recall']}"
     )
+    if summary.category_mean is not None:
+        click.echo(f"mean of the categories: {summary.category_mean:.3f}")
     if summary.failed:
         click.echo(f"{summary.failed} questions failed and are in no mean; results.rejected.jsonl says why")
 
 
 def _cells(group: Mapping[str, Any]) -> tuple[str, ...]:
     metrics = (_share(group["metrics"].get(name)) for name in _METRICS)
-    interval = f"{group['low']:.2f}–{group['high']:.2f}"
-    return f"{group['n']:,}", f"{group['score']:.3f}", interval, ", ".join(group["scored_by"]), *metrics
+    interval, by = f"{group['low']:.2f}–{group['high']:.2f}", group["scored_by"]
+    return f"{group['n']:,}", f"{group['score']:.3f}", interval, by[0] if len(by) == 1 else "several", *metrics
 
 
 def _share(value: float | None) -> str:

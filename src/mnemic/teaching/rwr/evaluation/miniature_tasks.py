@@ -83,7 +83,8 @@ def _rerank(name: str, rng: random.Random, length: int) -> EvaluationItem:
 
 def _longqa(name: str, rng: random.Random, length: int) -> EvaluationItem:
     """A story of people who go about, and where one of them was last: he goes twice, at any time."""
-    people, who = [_word(rng) for _ in range(4)], _word(rng)
+    who = _word(rng)
+    people = [_word(rng, but=who) for _ in range(4)]
     moves = _until(length, lambda: (rng.choice(people), rng.choice(_PLACES)), lambda m: _sentence(*m), least=4)
     early, late = sorted(rng.choices(range(len(moves) + 1), k=2))
     before, where = rng.sample(_PLACES, 2)
@@ -135,7 +136,7 @@ def _facts(rng: random.Random, length: int) -> tuple[tuple[Passage, ...], tuple[
     facts = [(entity, other, _word(rng)) for other in _RELATIONS if other != relation][:3]
 
     def other() -> tuple[str, str, str]:
-        return _word(rng), relation if rng.random() < 0.5 else rng.choice(_RELATIONS), _word(rng)
+        return _word(rng, but=entity), relation if rng.random() < 0.5 else rng.choice(_RELATIONS), _word(rng)
 
     facts += _until(length, other, lambda fact: _fact(*fact) + "[document 10]", least=2)
     rng.shuffle(facts)
@@ -165,8 +166,10 @@ def _sentence(person: str, place: str) -> str:
     return f"{person} went to the {place}."
 
 
-def _word(rng: random.Random) -> str:
-    return "".join(rng.choices(_SYLLABLES, k=3)).capitalize()
+def _word(rng: random.Random, but: str = "") -> str:
+    while (word := "".join(rng.choices(_SYLLABLES, k=3)).capitalize()) == but:
+        pass
+    return word
 
 
 def _uuid(rng: random.Random) -> str:

@@ -54,16 +54,19 @@ class Summary:
     """Scores of many answers.
 
     Attributes:
-        groups: "all", "answerable", "abstention", "type <name>", "category <name>" and "length <bucket>" → n, score,
-            low and high of its 95 % bootstrap interval, what it was scored by, and means of the metrics. Types,
-            categories and lengths are of answerable questions: what always abstains would be perfect on the others.
+        groups: "all", "answerable", "abstention", "type <name>", "category <name>" (where there are several) and
+            "length <bucket>" → n, score, low and high of its 95 % bootstrap interval, what it was scored by, and means
+            of the metrics. Types, categories and lengths are of answerable questions: what always abstains would be
+            perfect on the others.
         abstention: precision and recall of abstaining, and how often each; None where it is of nothing.
         failed: questions without an answer; they are in no mean.
+        category_mean: of the scores of the categories, as HELMET sums up; None where there is one category.
     """
 
     groups: Mapping[str, Mapping[str, Any]]
     abstention: Mapping[str, float | int | None]
     failed: int
+    category_mean: float | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,11 +118,15 @@ def summarise(rows: Sequence[Mapping[str, Any]], training_length: int | None = N
     if len(answerable) < len(rows):
         groups |= {"answerable": answerable, "abstention": [row for row in rows if row["is_abstention"]]}
     for row in answerable:
-        for name in (f"type {row['question_type']}", f"category {row['category']}"):
-            groups.setdefault(name, []).append(row)
+        groups.setdefault(f"type {row['question_type']}", []).append(row)
+    categories = list(dict.fromkeys(row["category"] for row in answerable))
+    if len(categories) > 1:
+        groups |= {f"category {name}": [row for row in answerable if row["category"] == name] for name in categories}
     for row in sorted(answerable, key=lambda row: row["length"]):
         groups.setdefault(f"length {length_bucket(row['length'], training_length)}", []).append(row)
-    return Summary({name: _group(found, seed) for name, found in groups.items() if found}, _abstention(rows), failed)
+    found = {name: _group(some, seed) for name, some in groups.items() if some}
+    means = [group["score"] for name, group in found.items() if name.startswith("category ")]
+    return Summary(found, _abstention(rows), failed, sum(means) / len(means) if means else None)
 
 
 def _metrics(item: EvaluationItem, said: str) -> dict[str, float]:
