@@ -52,6 +52,8 @@ def study(
     size = sizes(scale)
     command = f"mnemic reproduce memento --scale {scale} --seed {seed}"
     runs = {each: specs(size, each, command) for each in seeds}
+    for each in seeds[1:]:
+        del runs[each][PROBE]  # one model is probed
     records = train_all(runs, directory, on_event, jobs)
     everything = [record for of_seed in records.values() for record in of_seed.values()]
     finished = {
