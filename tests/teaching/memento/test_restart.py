@@ -33,3 +33,10 @@ def test_from_the_second_copy_on_the_block_and_the_first_copy_are_hidden(mask_de
     assert extended.source.tolist() == [0, 1, 2, 3, 4, 5, 6, 5, 6, 7, 8]
     assert extended.is_copy.nonzero()[0].tolist() == [7, 8]
     assert extended.visible_until.tolist() == until
+
+
+def test_the_copy_of_a_memento_inside_a_block_goes_with_the_block() -> None:
+    stream = [BS, BS, BE, SS, SE, BE, SS, SE, 1]
+    extended = expand_for_restart(stream, MARKERS)
+    assert extended.source.tolist() == [0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8]
+    assert extended.visible_until.tolist() == [NEVER, 8, 8, 4, 8, 8, NEVER, 8, *[NEVER] * 3]

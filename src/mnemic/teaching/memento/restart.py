@@ -50,11 +50,9 @@ def expand_for_restart(
     blocks = sorted(parse_blocks(ids, markers, roles), key=lambda block: block.summary_end)
     source, is_copy = [], []
     first_copy: list[int] = []  # in the extended stream
-    moved = np.arange(time)  # where the plain stream's tokens come to stand
     read = length = 0
     for block in blocks:
         kept, again = np.arange(read, block.summary_end), np.arange(block.summary_start, block.summary_end)
-        moved[read : block.summary_end] = length + np.arange(len(kept))
         first_copy.append(length + len(kept))
         source += [kept, again]
         is_copy += [np.zeros(len(kept), bool), np.ones(len(again), bool)]
@@ -62,11 +60,12 @@ def expand_for_restart(
         read = block.summary_end
     source.append(np.arange(read, time))
     is_copy.append(np.zeros(time - read, bool))
-    moved[read:] = length + np.arange(time - read)
     whole = np.concatenate(source)
     until = np.full(len(whole), NEVER, np.int64)
     for block, copy in zip(blocks, first_copy, strict=True):
-        inside = slice(block.start, block.end + 1) if mask_delimiters else slice(block.start + 1, block.end)
-        hidden = np.r_[moved[inside], moved[block.summary_start : block.summary_end]]
-        until[hidden] = np.minimum(until[hidden], copy)
+        before = whole[:copy]  # by position, so that the copies of a memento inside the block are hidden with it
+        first, last = (block.start, block.end) if mask_delimiters else (block.start + 1, block.end - 1)
+        hidden = (first <= before) & (before <= last)
+        hidden |= (block.summary_start <= before) & (before < block.summary_end)
+        until[:copy][hidden] = np.minimum(until[:copy][hidden], copy)
     return Extended(whole, np.concatenate(is_copy), until)
