@@ -1,7 +1,7 @@
 """Counts of tokens: by rule near to a real vocabulary's, or by the tokenizer that is named."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mnemic.errors import UsageError
@@ -17,6 +17,10 @@ def test_close_to_cl100k(text, count):
 
 
 @given(st.text(), st.text())
+@example("¹¹", "AAAAAA")
+@example("A" * 8, "é")
+@example("!", "\n" * 12)
+@example(" ", "'s" + "A" * 8)
 def test_every_character_is_counted_and_order_hardly_matters(a, b):
     count = ApproximateTokens().count
     assert (count(a) == 0) == (a == "")
