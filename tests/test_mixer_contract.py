@@ -147,6 +147,33 @@ def test_padding_changes_nothing(name, index, side):
 
 
 @every_mixer
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_of_a_later_piece_changes_nothing(name, index, side):
+    """What was read before is as near to the first real token as if no padding stood between them."""
+    m = mixer(name, index)
+    lengths, before, time = [2, 8, 0, 5], 11, 8
+    x, ids = problem(4, before + time)
+    x = x + 3  # padding that leaks is seen
+    real = torch.arange(time) < torch.tensor(lengths)[:, None]
+    real = real.flip(1) if side == "left" else real
+    mask = torch.cat([torch.ones(4, before, dtype=torch.bool), real], 1)
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        _, memory = in_pieces(m, x[:, :before], ids[:, :before], [])
+        y = m(x[:, before:], Step(ids[:, before:], positions[:, before:], mask, memory))
+        more, more_ids = problem(4, 3)
+        mask = torch.cat([mask, torch.ones(4, 3, dtype=torch.bool)], 1)
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+        after = m(more, Step(more_ids, positions[:, -3:], mask, memory))
+        for row in range(4):
+            kept = torch.cat([torch.ones(before, dtype=torch.bool), real[row]])
+            alone = torch.cat([x[row, kept], more[row]])[None]
+            want = whole(m, alone, torch.cat([ids[row, kept], more_ids[row]])[None])
+            torch.testing.assert_close(y[row, real[row]], want[0, before:-3], **CLOSE)
+            torch.testing.assert_close(after[row], want[0, -3:], **CLOSE)
+
+
+@every_mixer
 def test_gradients_agree_however_the_sequence_is_cut(name, index):
     m = mixer(name, index)
     x, ids = problem(2, 45)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mnemic.modules.past_inputs import behind_padding, last_real
 from mnemic.ops.long_convolution import long_convolution
 
 __all__ = ["LongConvolution"]
@@ -47,22 +48,17 @@ class LongConvolution(nn.Module):
         self, x: Tensor, state: Tensor | None = None, real: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """x: [B, T, C] -> y: [B, T, C] and the new state [B, min(S+T, L-1), C]; real: [B, T], False on padding."""
-        if real is not None:
-            x = x * real[..., None].to(x.dtype)
         before = 0 if state is None else state.shape[1]
-        y = long_convolution(x, self.taps(before + x.shape[1]), state) + x
-        return y, None if state is None else self._last_real(torch.cat([state, x], dim=1), real)
-
-    def _last_real(self, inputs: Tensor, real: Tensor | None) -> Tensor:
-        """The L-1 inputs up to each row's last real token, so that padding on the right is not remembered."""
-        kept = min(inputs.shape[1], self.length - 1)
+        taps, kept = self.taps(before + x.shape[1]), min(before + x.shape[1], self.length - 1)
         if real is None:
-            return inputs[:, inputs.shape[1] - kept :].clone()  # a copy: a view would keep what is forgotten alive
-        back = real.flip(1).to(torch.int64).argmax(1)
-        back = torch.where(real.any(1), back, real.shape[1])
-        index = (inputs.shape[1] - back)[:, None] + torch.arange(-kept, 0, device=inputs.device)
-        found = inputs.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, inputs.shape[2]))
-        return found * (index >= 0)[..., None].to(found.dtype)
+            y = long_convolution(x, taps, state) + x
+            seen = x if state is None else torch.cat([state, x], dim=1)
+            # a copy: a view would keep what is forgotten alive
+            return y, None if state is None else seen[:, seen.shape[1] - kept :].clone()
+        inputs = behind_padding(x[:, :0] if state is None else state, x, real)
+        x, past = inputs[:, before:], inputs[:, :before]
+        y = long_convolution(x, taps, past) + x
+        return y, None if state is None else last_real(inputs, real, kept)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, length={self.length}"

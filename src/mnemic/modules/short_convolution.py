@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from mnemic.modules.past_inputs import behind_padding, last_real
 from mnemic.ops.causal_convolution import causal_convolution
 
 __all__ = ["ShortConvolution"]
@@ -42,22 +43,14 @@ class ShortConvolution(nn.Module):
             y, after = causal_convolution(x, self.weight, self.bias, state)
             # a copy where it is kept: a view would keep the whole prompt alive
             return self._activated(y), after if state is None else after.clone()
-        x = x * real[..., None].to(x.dtype)
-        before = x.new_zeros(x.shape[0], self.kernel - 1, x.shape[2]) if state is None else state
-        y, _ = causal_convolution(x, self.weight, self.bias, state)
-        return self._activated(y), self._last_real(torch.cat([before, x], dim=1), real)
+        kept = self.kernel - 1
+        past = x.new_zeros(x.shape[0], kept, x.shape[2]) if state is None else state
+        inputs = behind_padding(past, x, real)
+        y, _ = causal_convolution(inputs[:, kept:], self.weight, self.bias, inputs[:, :kept])
+        return self._activated(y), last_real(inputs, real, kept)
 
     def _activated(self, y: Tensor) -> Tensor:
         return F.silu(y) if self.silu else y
-
-    def _last_real(self, inputs: Tensor, real: Tensor) -> Tensor:
-        """The J-1 inputs up to the last real token, so that padding on the right is not remembered."""
-        time = real.shape[1]
-        padding_right = real.flip(1).to(torch.int64).argmax(1)
-        padding_right = torch.where(real.any(1), padding_right, time)
-        end = inputs.shape[1] - padding_right
-        index = end[:, None] + torch.arange(1 - self.kernel, 0, device=inputs.device)
-        return inputs.gather(1, index[..., None].expand(-1, -1, inputs.shape[2]))
 
     def extra_repr(self) -> str:
         return f"{self.channels}, kernel={self.kernel}, bias={self.bias is not None}"
