@@ -37,15 +37,18 @@ class ShortConvolution(nn.Module):
     def state_bytes(self, dtype: torch.dtype) -> int:
         return (self.kernel - 1) * self.channels * dtype.itemsize
 
-    def forward(self, x: Tensor, state: Tensor | None = None, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, real: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """x: [B, T, C] -> y: [B, T, C] and the new state [B, J-1, C]; real: [B, T] of bool, False on padding."""
+        if state is None:
+            x = x if real is None else x * real[..., None].to(x.dtype)
+            return self._activated(causal_convolution(x, self.weight, self.bias)[0]), None
         if real is None:
             y, after = causal_convolution(x, self.weight, self.bias, state)
-            # a copy where it is kept: a view would keep the whole prompt alive
-            return self._activated(y), after if state is None else after.clone()
+            return self._activated(y), after.clone()  # a view would keep the whole prompt alive
         kept = self.kernel - 1
-        past = x.new_zeros(x.shape[0], kept, x.shape[2]) if state is None else state
-        inputs = behind_padding(past, x, real)
+        inputs = behind_padding(state, x, real)
         y, _ = causal_convolution(inputs[:, kept:], self.weight, self.bias, inputs[:, :kept])
         return self._activated(y), last_real(inputs, real, kept)
 
