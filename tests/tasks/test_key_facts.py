@@ -18,6 +18,7 @@ from mnemic.tasks.key_facts import ANSWER, EOS, KEY, NONE, NOTE, UNANSWERABLE, V
         KeyFacts(length=(16, 64), form="mixed"),
         KeyFacts(length=512, form="note"),
         KeyFacts(length=128, facts=5),
+        KeyFacts(length=(16, 64), form="mixed", query="before"),
     ],
     ids=lambda task: task.spec(),
 )
@@ -41,6 +42,22 @@ def test_a_note_says_what_was_told_and_the_answer_follows_from_it() -> None:
         assert [written[1], written[3]] == [told.get(key, NONE) for key in question[1:3]]
         known = [value - VALUE for value in (written[1], written[3]) if value != NONE]
         assert written[4:] == [ANSWER, VALUE + sum(known) % 10 if len(known) == 2 else UNANSWERABLE, EOS]
+
+
+def test_every_form_tells_the_same_contexts() -> None:
+    """Models that learn different forms of the task are compared on equal contexts."""
+    one, length = KeyFacts(length=32), 32
+    for other in (KeyFacts(length=32, form="note"), KeyFacts(length=32, form="mixed", notes=0.4)):
+        for split in ("train", "test"):
+            a, b = one.sample(split, 300, 3).input_ids, other.sample(split, 300, 3).input_ids
+            np.testing.assert_array_equal(a[:, : length + 3], b[:, : length + 3])
+    fewer = KeyFacts(length=32, absent=0.0).sample("train", 300, 3).input_ids
+    np.testing.assert_array_equal(one.sample("train", 300, 3).input_ids[:, :32], fewer[:, :32])
+    first = KeyFacts(length=32, query="before").sample("train", 300, 3).input_ids
+    after = one.sample("train", 300, 3).input_ids
+    np.testing.assert_array_equal(first[:, 3 : length + 3], after[:, :length])
+    np.testing.assert_array_equal(first[:, :3], after[:, length : length + 3])
+    assert (KeyFacts(length=40).sample("train", 300, 3).input_ids[:, :32] != after[:, :32]).any()
 
 
 def test_trained_is_what_follows_the_question_and_padding_stands_on_the_right() -> None:

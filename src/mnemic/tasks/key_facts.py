@@ -43,7 +43,8 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
     """L tokens with facts "key value" among noise, then Q key key, then what is wanted and its text.
 
     Direct: A y EOS. With a note: S key v key v A y EOS, "none" for a key that was never told. What is wanted, A or S,
-    is given; trained is all that follows it, asked is y.
+    is given; trained is all that follows it, asked is y. Contexts are the same whatever is wanted, and wherever the
+    query stands.
 
     Args:
         length: L, or a range such as 16-64 from which every row draws a multiple of 8.
@@ -51,6 +52,7 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
         form: "direct", "note", or "mixed": each row is one or the other.
         notes: share of the rows with a note, in form=mixed.
         absent: chance that an asked key was never told, as far as there are keys left.
+        query: where Q key key stand, "after" the context or "before" it.
     """
 
     name: ClassVar[str] = "key-facts"
@@ -61,6 +63,7 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
     form: Literal["direct", "note", "mixed"] = "direct"
     notes: Annotated[float, Field(ge=0, le=1)] = 0.7
     absent: Annotated[float, Field(ge=0, le=1)] = 0.3
+    query: Literal["after", "before"] = "after"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -112,9 +115,7 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
             answer = np.where((values < 0).any(1), UNANSWERABLE, VALUE + values.sum(1) % VALUES)
             said = np.where(values < 0, NONE, VALUE + values)
             end = self.prompt_length(length)
-            ids[mine, :length] = context
-            ids[mine, length] = QUESTION
-            ids[mine, length + 1 : length + 3] = KEY + asked
+            ids[mine, : end - 1] = self._read(context, asked)
             for note, tail in ((True, _note(asked, said, answer)), (False, _direct(answer))):
                 chosen = with_note[mine] == note
                 if not chosen.any():
@@ -132,12 +133,13 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
     def oracle(self, rows: NDArray[Any]) -> IntArray:
         labels = np.full(rows.shape, UNASKED, dtype=np.int64)
         for r, row in enumerate(rows.tolist()):
+            end = next(place for place, token in enumerate(row) if token in (NOTE, ANSWER))
             at = row.index(QUESTION)
-            told = {a: b - VALUE for a, b in pairwise(row[:at]) if a >= KEY}
+            told = {a: b - VALUE for a, b in pairwise(row[:end]) if a >= KEY and VALUE <= b < KEY}
             found = [told.get(key) for key in row[at + 1 : at + 3]]
             first, second = found
             answer = UNANSWERABLE if first is None or second is None else VALUE + (first + second) % VALUES
-            labels[r, at + 3 if row[at + 3] == ANSWER else at + 8] = answer
+            labels[r, end if row[end] == ANSWER else end + 5] = answer
         return labels
 
     def word(self, token: int) -> str:
@@ -156,12 +158,20 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
             if length <= 1 << 20 and (self.facts or length // TOKENS_PER_FACT) <= KEYS
         ]
 
+    def rows_identity(self) -> str:
+        return self.replace(form="direct", notes=0.7, absent=0.3, query="after").hash()
+
     @property
     def _lengths(self) -> tuple[int, int]:
         return self.length if isinstance(self.length, tuple) else (self.length, self.length)
 
     def _facts_in(self, length: int) -> int:
         return self.facts or length // TOKENS_PER_FACT
+
+    def _read(self, context: IntArray, asked: IntArray) -> IntArray:
+        """[B, L + 3] the context and the query, in their order."""
+        query = np.concatenate([np.full((len(asked), 1), QUESTION), KEY + asked], axis=1)
+        return np.concatenate([context, query] if self.query == "after" else [query, context], axis=1)
 
     def _told(self, rng: Generator, rows: int, length: int) -> tuple[IntArray, IntArray, IntArray]:
         """Contexts [B, L], the asked keys [B, 2], and their values [B, 2] or -1."""

@@ -71,6 +71,10 @@ class TokenTask(TaskConfig, frozen=True, extra="forbid"):
             yield self._rows(split, batch_size, seed, row, held)
             row += workers * batch_size
 
+    def rows_identity(self) -> str:
+        """What a row is drawn from, beside split, seed and number: the task, or what several forms of it share."""
+        return self.hash()
+
     def render(self, examples: Examples) -> list[Prompt]:
         return [self._prompt(ids, labels) for ids, labels in zip(examples.input_ids, examples.labels, strict=True)]
 
@@ -93,7 +97,7 @@ class TokenTask(TaskConfig, frozen=True, extra="forbid"):
         check_range(self.name, "start", start, 0)
         per_block = min(BLOCK_ROWS, max(1, BLOCK_TOKENS // self.max_length))
         first, last = start // per_block, max(start, start + count - 1) // per_block
-        identity = f"{self.hash()}/{split}/{seed}"
+        identity = f"{self.rows_identity()}/{split}/{seed}"
         blocks = {
             n: held[n] if n in held else self._block(identity, split, n, per_block) for n in range(first, last + 1)
         }
