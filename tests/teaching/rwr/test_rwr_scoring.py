@@ -5,7 +5,9 @@ import pytest
 from mnemic.llm import BadReply, FakeLLM
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem, Passage, Turn
 from mnemic.teaching.rwr.evaluation.judging import JUDGE_TAG, LLMJudge
-from mnemic.teaching.rwr.evaluation.scoring import abstains, length_bucket, score, summarise
+from mnemic.teaching.rwr.evaluation.scoring import abstains, score
+from mnemic.teaching.rwr.evaluation.summary import length_bucket, summarise
+from mnemic.teaching.rwr.speed import Speed
 
 
 def asked(answer="Oslo", **changes):
@@ -71,7 +73,7 @@ def test_rankings_are_scored_by_their_order_with_or_without_a_judge():
 
 
 def test_lengths_in_training_lengths():
-    assert [length_bucket(n, 100) for n in (1, 100, 101, 400, 1600, 1601)] == ["1×", "1×", "2×", "4×", "16×", "> 16×"]
+    assert [length_bucket(n, 100) for n in (1, 100, 101, 400, 1600, 1601)] == ["1×", "1×", "2×", "4×", "16×", "32×"]
     assert [length_bucket(n, None) for n in (1, 1024, 1025, 5000)] == ["≤ 1,024", "≤ 1,024", "≤ 2,048", "≤ 8,192"]
 
 
@@ -97,6 +99,33 @@ def test_a_summary_by_type_and_length_with_intervals():
         assert group["low"] <= group["score"] <= group["high"]
     assert found.groups["all"]["low"] < found.groups["all"]["high"]
     assert found.groups["type count"]["low"] == found.groups["type count"]["high"] == 0.5
+
+
+def test_abstaining_by_length_is_of_all_questions_of_that_length():
+    right, wrong = row(1.0, is_abstention=True, abstained=True), row(0.0, abstained=True)
+    rows = [right, right, wrong, row(1.0)]
+    rows += [one | {"length": 1700} for one in (right, wrong, row(0.0, is_abstention=True), row(1.0))]
+    found = summarise(rows, 100)
+    assert found.abstention == {"precision": 0.6, "recall": 0.75, "abstained": 5, "unanswerable": 4}
+    assert found.abstention_by_length == {
+        "length 1×": {"precision": 2 / 3, "recall": 1, "abstained": 3, "unanswerable": 2},
+        "length 32×": {"precision": 0.5, "recall": 0.5, "abstained": 2, "unanswerable": 2},
+    }
+    assert (found.groups["length 1×"]["n"], found.groups["length 32×"]["n"]) == (2, 2)
+
+
+def test_costs_are_added_up_and_what_nobody_knows_is_left_open():
+    speed = Speed(100, 2.0, 10, 5.0, held_bytes=64).as_json()
+    other = Speed(300, 2.0, 30, 5.0, held_bytes=32).as_json()
+    known = {"prompt_tokens": 100, "completion_tokens": 10, "seconds": 7.5}
+    rows = [row(1.0) | known | {"speed": one, "state_bytes": 16} for one in (speed, other)]
+    cost = summarise(rows).cost
+    assert (cost["prompt_tokens"], cost["completion_tokens"], cost["seconds"], cost["state_bytes"]) == (200, 20, 15, 16)
+    assert (cost["speed"]["prefill_per_second"], cost["speed"]["decode_per_second"]) == (100, 4)
+    assert cost["speed"]["held_bytes"] == 64
+    served = summarise([row(1.0) | known | {"speed": None, "state_bytes": None}]).cost
+    assert (served["seconds"], served["speed"], served["state_bytes"]) == (7.5, None, None)
+    assert set(summarise([row(1.0)]).cost.values()) == {None}
 
 
 def test_precision_and_recall_of_nothing_are_not_numbers():

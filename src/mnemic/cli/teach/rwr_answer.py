@@ -88,7 +88,9 @@ def command(
         decoding = {"max_new_tokens": tokens, **sampling}
         said = _in_one_pass(served, text, asked, query_position, mode, decoding, batch_size)
     if as_json:
-        head = {"checkpoint": checkpoint, "mode": mode, "state_bytes": _state_bytes(served.model)}
+        from mnemic.teaching.rwr.state_size import state_bytes_if_any
+
+        head = {"checkpoint": checkpoint, "mode": mode, "state_bytes": state_bytes_if_any(served.model)}
         click.echo(json.dumps({**head, **said}))
         return
     for one in said["results"]:
@@ -121,7 +123,7 @@ def _in_one_pass(
         }
         for one, answered in zip(asked, done.answered, strict=True)
     ]
-    return {"speed": _speed(done.speed), "results": results}
+    return {"speed": done.speed.as_json(), "results": results}
 
 
 def _in_segments(served: Any, text: str, asked: Any, position: Any, options: dict[str, Any]) -> dict[str, Any]:
@@ -148,24 +150,9 @@ def _in_segments(served: Any, text: str, asked: Any, position: Any, options: dic
                 err=True,
             )
     return {
-        "speed": _speed(speed),
+        "speed": speed.as_json(),
         "results": [
             {"id": one.id, "question": one.text, "abstained": is_abstention(result.answer), **asdict(result)}
             for one, result in zip(asked, done, strict=True)
         ],
     }
-
-
-def _speed(speed: Any) -> dict[str, Any]:
-    rates = {"prefill_per_second": speed.prefill_per_second, "decode_per_second": speed.decode_per_second}
-    return {**asdict(speed), **rates}
-
-
-def _state_bytes(model: Any) -> int | None:
-    """None for a model without a recurrent state."""
-    from mnemic.teaching.rwr.state_size import state_bytes
-
-    try:
-        return state_bytes(model)
-    except UsageError:
-        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mnemic.llm import LLMClient
     from mnemic.teaching.rwr.evaluation.answerers import Answerer
     from mnemic.teaching.rwr.evaluation.judging import LLMJudge
-    from mnemic.teaching.rwr.evaluation.scoring import Summary
+    from mnemic.teaching.rwr.evaluation.summary import Summary
+    from mnemic.teaching.tokens import TokenCounter
 
 __all__ = ["command", "print_summary"]
 
@@ -85,12 +86,12 @@ def command(checkpoint: str | None, data: str, output: Path, as_json: bool, **gi
     exclude = KNOWN_BAD if given["without_known_bad"] else frozenset()
     items = open_questions(data, limit=given["limit"], seed=given["seed"], tier=given["tier"], exclude=exclude)
     with ExitStack() as stack:
-        answerer, client = _answerer(checkpoint, given, output, stack)
+        answerer, client, counter = _answerer(checkpoint, given, output, stack)
         judge, judging = _judge(given, output, stack)
         display = stack.enter_context(Display("questions"))
         try:
             found = evaluate(
-                items, answerer, output, judge=judge, training_length=given["training_tokens"],
+                items, answerer, output, judge=judge, training_length=given["training_tokens"], counter=counter,
                 workers=given["workers"], retry_failed=given["retry_failed"], force=given["force"],
                 llm=client or judging, on_progress=display,
             )  # fmt: skip
@@ -116,15 +117,38 @@ def print_summary(summary: Summary) -> None:
     for name, group in summary.groups.items():
         table.add_row(name, *_cells(group))
     Console(highlight=False).print(table)
-    said, rates = summary.abstention, {name: _share(summary.abstention[name]) for name in ("precision", "recall")}
+    said = summary.abstention
     click.echo(
         f"abstained {said['abstained']} times, {said['unanswerable']} questions have no answer: "
-        f"precision {rates['precision']}, recall {rates['recall']}"
+        f"precision {_share(said['precision'])}, recall {_share(said['recall'])}"
     )
+    if said["unanswerable"] and len(summary.abstention_by_length) > 1:
+        for name, part in summary.abstention_by_length.items():
+            click.echo(f"  {name}: precision {_share(part['precision'])}, recall {_share(part['recall'])}")
     if summary.category_mean is not None:
         click.echo(f"mean of the categories: {summary.category_mean:.3f}")
     if summary.failed:
         click.echo(f"{summary.failed} questions failed and are in no mean; results.rejected.jsonl says why")
+    for line in _cost(summary.cost):
+        click.echo(line)
+
+
+def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
+    """What is known of tokens, seconds and bytes."""
+    speed, parts = cost["speed"] or {}, []
+    for verb, tokens, rate in (
+        ("read", cost["prompt_tokens"], speed.get("prefill_per_second")),
+        ("wrote", cost["completion_tokens"], speed.get("decode_per_second")),
+    ):
+        if tokens is not None:
+            parts.append(f"{verb} {tokens:,} tokens" + (f" at {rate:,.0f}/s" if rate else ""))
+    if cost["seconds"] is not None:
+        parts.append(f"{cost['seconds']:.1f} s for all questions")
+    if parts:
+        yield "; ".join(parts)
+    if speed:
+        state = f"state: {cost['state_bytes']:,} bytes" if cost["state_bytes"] else "no state of constant size"
+        yield f"{state}; held after a context: {speed['held_bytes']:,} bytes at most"
 
 
 def _cells(group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -154,7 +178,8 @@ def _check_who(checkpoint: str | None, given: Mapping[str, Any]) -> None:
 
 def _answerer(
     checkpoint: str | None, given: Mapping[str, Any], output: Path, stack: ExitStack
-) -> tuple[Answerer, LLMClient | None]:
+) -> tuple[Answerer, LLMClient | None, TokenCounter | None]:
+    """Who answers, the client behind it, and what counts tokens as it does."""
     from mnemic.teaching.rwr.evaluation.answerers import LLMAnswerer, Predictions
     from mnemic.teaching.rwr.evaluation.rule_reader import RuleReader
 
@@ -165,13 +190,14 @@ def _answerer(
 
         served = load_served_model(checkpoint, device=given["device"], dtype=given["dtype"])
         limits = {"max_new_tokens": given["max_new_tokens"], **_known(training_tokens=given["training_tokens"])}
-        return CheckpointAnswerer(served.model, served.tokenizer, name=checkpoint, **shared, **limits), None
+        own = CheckpointAnswerer(served.model, served.tokenizer, name=checkpoint, **shared, **limits)
+        return own, None, own.counter
     if given["predictions"]:
-        return Predictions(given["predictions"]), None
+        return Predictions(given["predictions"]), None, None
     if given["rules"]:
-        return RuleReader(given["recent"]), None
+        return RuleReader(given["recent"]), None, None
     client = _client("--endpoint", given["endpoint"], given["model"], given, output, stack)
-    return LLMAnswerer(client, max_tokens=given["max_new_tokens"], **shared), client
+    return LLMAnswerer(client, max_tokens=given["max_new_tokens"], **shared), client, None
 
 
 def _known(**options: Any) -> dict[str, Any]:

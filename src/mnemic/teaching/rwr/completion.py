@@ -5,7 +5,6 @@ Legend: B rows, V vocabulary.
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +13,7 @@ from torch import Tensor
 from mnemic.errors import UsageError
 from mnemic.teaching.rwr.continuation import continuation_of
 from mnemic.teaching.rwr.forks import ReadContext, read
+from mnemic.teaching.rwr.speed import Speed
 
 __all__ = ["Decoding", "Speed", "complete", "complete_after_common_start", "write"]
 
@@ -26,24 +26,6 @@ class Decoding(BaseModel):
     max_new_tokens: int = Field(256, ge=1, description="tokens written after a prompt, at most")
     temperature: float = Field(0.0, ge=0, description="0: the likeliest token each time")
     seed: int = Field(0, ge=0, description="of the sampling")
-
-
-@dataclass
-class Speed:
-    """Tokens and seconds, added up over calls."""
-
-    prefill_tokens: int = 0
-    prefill_seconds: float = 0.0
-    decode_tokens: int = 0
-    decode_seconds: float = 0.0
-
-    @property
-    def prefill_per_second(self) -> float | None:
-        return self.prefill_tokens / self.prefill_seconds if self.prefill_seconds else None
-
-    @property
-    def decode_per_second(self) -> float | None:
-        return self.decode_tokens / self.decode_seconds if self.decode_seconds else None
 
 
 def complete(
@@ -71,8 +53,11 @@ def complete_after_common_start(
     batch_size: int = 16,
     speed: Speed | None = None,
 ) -> list[list[int]]:
-    """The same, but the tokens with which all prompts begin are read once, and every prompt goes on from a copy."""
-    common = _common_start(prompts) if len(prompts) > 1 else 0
+    """The same, but the tokens with which all prompts begin are read once, and every prompt goes on from a copy.
+
+    A model that must read every prompt whole does so.
+    """
+    common = _common_start(prompts) if len(prompts) > 1 and not continuation_of(model).whole else 0
     speed = Speed() if speed is None else speed
     if not common:
         return _in_batches(model, None, prompts, decoding, ends, batch_size, speed)
@@ -136,6 +121,7 @@ def _in_batches(
             _wait(one)
             speed.prefill_seconds += time.perf_counter() - began
             speed.prefill_tokens += sum(map(len, rows))
+            speed.held_bytes = max(speed.held_bytes, one.bytes // one.rows)
             began = time.perf_counter()
             for index, tokens in zip(batch, write(one, decoding, ends), strict=True):
                 written[index] = tokens

@@ -12,6 +12,9 @@ from mnemic.teaching.rwr.completion import Decoding
 from mnemic.teaching.rwr.evaluation.answerers import Answered, AnswerMode
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem
 from mnemic.teaching.rwr.segmented import SegmentOptions, segmented_answer
+from mnemic.teaching.rwr.speed import Speed
+from mnemic.teaching.rwr.state_size import state_bytes_if_any
+from mnemic.teaching.tokens import TokenCounter
 
 __all__ = ["CheckpointAnswerer"]
 
@@ -46,6 +49,8 @@ class CheckpointAnswerer:
             training_tokens=training_tokens, segment_tokens=segment_tokens, note_tokens=max_new_tokens,
             answer_tokens=max_new_tokens,
         )  # fmt: skip
+        self.counter: TokenCounter = _OwnTokens(tokenizer, name)
+        self._state_bytes = state_bytes_if_any(model)
         self._lock = Lock()
 
     @property
@@ -63,10 +68,27 @@ class CheckpointAnswerer:
             self._model, self._tokenizer, item.context_text, [item.query_text],
             mode="summary+answer" if self._mode == "note" else "answer", decoding=self._decoding,
         )  # fmt: skip
-        one, speed = answers.answered[0], answers.speed
-        notes = tuple(note for note in (one.reply.summary,) if note)
-        return Answered(one.reply.answer or "", notes, speed.prefill_tokens, one.tokens, time.monotonic() - began)
+        reply = answers.answered[0].reply
+        notes = tuple(note for note in (reply.summary,) if note)
+        return self._answered(reply.answer or "", notes, answers.speed, began)
 
     def _in_segments(self, item: EvaluationItem) -> Answered:
-        done = segmented_answer(self._model, self._tokenizer, item.context_text, item.query_text, self._segments)
-        return Answered(done.answer, tuple(done.notes), done.prefill_tokens, None, done.seconds)
+        speed, began = Speed(), time.monotonic()
+        done = segmented_answer(
+            self._model, self._tokenizer, item.context_text, item.query_text, self._segments, speed=speed
+        )
+        return self._answered(done.answer, tuple(done.notes), speed, began)
+
+    def _answered(self, answer: str, notes: tuple[str, ...], speed: Speed, began: float) -> Answered:
+        seconds = time.monotonic() - began
+        return Answered(answer, notes, speed.prefill_tokens, speed.decode_tokens, seconds, speed, self._state_bytes)
+
+
+class _OwnTokens:
+    """Counts as the checkpoint does, for lengths beside the length that it was trained on."""
+
+    def __init__(self, tokenizer: Any, name: str) -> None:
+        self._tokenizer, self.name = tokenizer, f"tokenizer:{name}"
+
+    def count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False))

@@ -93,10 +93,11 @@ def segmented_answer(
     query: str,
     options: SegmentOptions | None = None,
     on_progress: Callable[[SSAProgress], None] | None = None,
+    speed: Speed | None = None,
 ) -> SSAResult[str]:
     """One question on one text; :func:`segmented_answers` takes many, and other forms."""
     form = TextForm(model, tokenizer)
-    return segmented_answers(model, form, [context], [query], options, on_progress)[0]
+    return segmented_answers(model, form, [context], [query], options, on_progress, speed)[0]
 
 
 def segmented_answers(

@@ -10,7 +10,7 @@ from mnemic.errors import UsageError
 from mnemic.models.config import MnemicConfig
 from mnemic.teaching.rwr.forks import read
 
-__all__ = ["state_bytes"]
+__all__ = ["state_bytes", "state_bytes_if_any"]
 
 _FAR = 2**20
 
@@ -21,7 +21,18 @@ def state_bytes(model: Any) -> int:
     Raises:
         UsageError: no layer has a state of constant size.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    found = state_bytes_if_any(model)
+    if found is None:
+        raise UsageError(
+            f"{type(_base(model)).__name__} has no recurrent state: its memory grows with what it reads, or is a "
+            "window of it; ask for the bytes that it holds after a context instead"
+        )
+    return found
+
+
+def state_bytes_if_any(model: Any) -> int | None:
+    """The same; None where no layer has a state of constant size."""
+    base = _base(model)
     if isinstance(base.config, MnemicConfig):
         total = sum(_host_layer(base, index) for index in range(base.config.num_hidden_layers))
     else:
@@ -32,12 +43,11 @@ def state_bytes(model: Any) -> int:
             for state in (*layer.conv_states.values(), *layer.recurrent_states.values())
             if state is not None
         )
-    if not total:
-        raise UsageError(
-            f"{type(base).__name__} has no recurrent state: its memory grows with what it reads, or is a window of it; "
-            "ask for the bytes that it holds after a context instead"
-        )
-    return total
+    return total or None
+
+
+def _base(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _host_layer(model: Any, index: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, get_args
 
@@ -16,6 +16,7 @@ from mnemic.teaching.rwr.evaluation.items import EvaluationItem
 from mnemic.teaching.rwr.evaluation.reading import Entry, read_entries
 from mnemic.teaching.rwr.layout import Mode, Reply, parse_reply, prompt_text
 from mnemic.teaching.rwr.passages import passages
+from mnemic.teaching.rwr.speed import Speed
 from mnemic.teaching.tokens import ApproximateTokens, TokenCounter
 
 __all__ = ["ANSWER_TAG", "AnswerMode", "Answered", "Answerer", "LLMAnswerer", "Predictions"]
@@ -32,7 +33,11 @@ class Answered:
     Attributes:
         answer: the answer alone.
         notes: what was written before it: one note, or one for each segment that had something to say.
+        prompt_tokens: that were read, all prompts together.
+        completion_tokens: that were written.
         seconds: of the clock; None where nobody knows.
+        speed: of reading and writing, where it was measured: a server does not say.
+        state_bytes: of the recurrent state; None where there is none, or nobody knows.
     """
 
     answer: str
@@ -40,6 +45,11 @@ class Answered:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     seconds: float | None = None
+    speed: Speed | None = None
+    state_bytes: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"speed": self.speed.as_json() if self.speed else None}
 
 
 class Answerer(Protocol):

@@ -13,10 +13,11 @@ from mnemic.llm import Metered
 from mnemic.teaching.build_progress import OnProgress
 from mnemic.teaching.json_file import write_json
 from mnemic.teaching.pipeline import Stage, run_pipeline
-from mnemic.teaching.rwr.evaluation.answerers import Answered, Answerer
+from mnemic.teaching.rwr.evaluation.answerers import Answerer
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem, numbered
 from mnemic.teaching.rwr.evaluation.judging import LLMJudge
-from mnemic.teaching.rwr.evaluation.scoring import Summary, score, summarise
+from mnemic.teaching.rwr.evaluation.scoring import score
+from mnemic.teaching.rwr.evaluation.summary import Summary, summarise
 from mnemic.teaching.tokens import ApproximateTokens, TokenCounter
 
 __all__ = ["RESULTS", "Evaluation", "evaluate"]
@@ -70,11 +71,10 @@ def evaluate(
     counter = counter or ApproximateTokens()
 
     def answer(row: dict[str, Any]) -> dict[str, Any]:
-        return {"id": row["id"], **asdict(answerer(by_id[row["id"]]))}
+        return {"id": row["id"], **answerer(by_id[row["id"]]).as_json()}
 
     def mark(row: dict[str, Any]) -> dict[str, Any]:
         item = by_id[row["id"]]
-        said = Answered(**_without_id(row))
         return {
             "id": item.id,
             "question_type": item.question_type,
@@ -83,8 +83,8 @@ def evaluate(
             "length": item.length(counter),
             "question": item.question,
             "expected": list(item.answers),
-            **asdict(said),
-            **asdict(score(item, said.answer, judge)),
+            **{name: value for name, value in row.items() if name != "id"},
+            **asdict(score(item, row["answer"], judge)),
         }
 
     config = {"answers": answerer.settings, "judge": judge.name if judge else None, "counter": counter.name}
@@ -101,7 +101,3 @@ def evaluate(
     summary = summarise(rows, training_length, failed=len(by_id) - len(rows))
     write_json(path / "summary.json", summary.as_json() | {"training_length": training_length})
     return Evaluation(rows, summary)
-
-
-def _without_id(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "id"}
