@@ -9,10 +9,11 @@ from mnemic.errors import UsageError
 from mnemic.models import MnemicConfig, MnemicForCausalLM
 from mnemic.studies import memento, memento_claims
 from mnemic.studies.base import StudyResult
+from mnemic.studies.measuring import kept_or
 from mnemic.studies.memento import study
 from mnemic.studies.memento_claims import cases, claims
 from mnemic.studies.memento_figures import figures
-from mnemic.studies.memento_generation import Generated, generated, kept_or
+from mnemic.studies.memento_generation import Generated, generated
 from mnemic.studies.memento_measures import mask_difference
 from mnemic.studies.memento_runs import PROBE, SEEDS, sizes, specs
 from mnemic.tasks.rounds import Rounds

@@ -16,13 +16,14 @@ from transformers.utils.logging import disable_progress_bar
 from mnemic.errors import UsageError
 from mnemic.models import MnemicForCausalLM
 from mnemic.studies.base import Scale, StudyResult, check_seed
+from mnemic.studies.measuring import Told, kept_or
 from mnemic.studies.memento_claims import cases, claims
 from mnemic.studies.memento_figures import figures
-from mnemic.studies.memento_generation import Case, Generated, Measured, Mode, generated, kept_or
+from mnemic.studies.memento_generation import Case, Generated, Measured, Mode, generated
 from mnemic.studies.memento_measures import mask_difference, probed, speed
 from mnemic.studies.memento_runs import PROBE, SEEDS, Key, SizeOf, model_folder, sizes, specs, train_all
 from mnemic.tasks.rounds import Rounds
-from mnemic.training.grid import Event, OnEvent
+from mnemic.training.grid import OnEvent
 from mnemic.training.runs import RunSpec
 
 __all__ = ["study"]
@@ -61,7 +62,7 @@ def study(
         for each, of_seed in records.items()
     }
     disable_progress_bar()  # transformers': one for every model that is loaded
-    tell = _Told(on_event, SEEDS * len(cases(size)) + 3)
+    tell = Told(on_event, SEEDS * len(cases(size)) + 3)
     written = _written(finished, size, directory, tell)
     extra = _extra(finished[seed], size, seed, directory, tell)
     failed = [record for record in everything if record.status == "failed"]
@@ -70,20 +71,7 @@ def study(
     )
 
 
-class _Told:
-    """Says what is measured next, on the way to so many measurements."""
-
-    def __init__(self, on_event: OnEvent | None, of: int) -> None:
-        self.on_event, self.of, self.done = on_event, of, 0
-
-    def __call__(self, spec: RunSpec, what: str) -> None:
-        self.done += 1
-        if self.on_event is not None:
-            progress = {"what": what, "done": self.done, "of": self.of}
-            self.on_event(Event("measuring", spec, progress=progress))
-
-
-def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, directory: Path, tell: _Told) -> Measured:
+def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, directory: Path, tell: Told) -> Measured:
     found: dict[Case, list[Generated]] = {}
     for seed, runs in finished.items():
         for case in cases(size):
@@ -104,7 +92,7 @@ def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, direct
     return found
 
 
-def _extra(runs: Mapping[Key, RunSpec], size: SizeOf, seed: int, directory: Path, tell: _Told) -> dict[str, Any]:
+def _extra(runs: Mapping[Key, RunSpec], size: SizeOf, seed: int, directory: Path, tell: Told) -> dict[str, Any]:
     """What is measured once, on the models of the first seed."""
     path = directory / "generations.jsonl"
     if runs:

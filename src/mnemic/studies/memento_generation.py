@@ -1,13 +1,10 @@
-"""What the study's models do when they write by themselves, with blocks really evicted; kept, so that it is done once.
+"""What the study's models do when they write by themselves, with blocks really evicted.
 
 Legend: B problems, T tokens.
 """
 
-import json
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,9 +15,8 @@ from mnemic.studies.memento_runs import Key
 from mnemic.tasks.rounds import END_THINK, EOS, MARKERS, Rounds
 from mnemic.teaching.memento.generation import memento_generate
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules
-from mnemic.training import provenance
 
-__all__ = ["MODES", "Case", "Generated", "Measured", "Mode", "generated", "kept_or"]
+__all__ = ["MODES", "Case", "Generated", "Measured", "Mode", "generated"]
 
 Mode = Literal["full", "evicting", "restart", "bare restart"]
 MODES: dict[Mode, MementoRules] = {
@@ -81,31 +77,3 @@ def generated(model: MnemicForCausalLM, task: Rounds, mode: Mode, problems: int,
         malformed=sum(out.malformed),
         trace=tuple(out.kv_trace[0]),
     )
-
-
-def kept_or(path: Path, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `make` gives, from the file where this code has left it before; one JSON object a line.
-
-    Args:
-        name: of what is measured, unique in the file.
-    """
-    code = provenance.code_version()
-    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
-        try:
-            held = json.loads(line)
-        except ValueError:  # a writer was killed in the middle of it
-            continue
-        if held["name"] == name and held["code"] == code:
-            found: dict[str, Any] = held["found"]
-            return found
-    made = make()
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n" * _is_torn(path) + json.dumps({"name": name, "code": code, "found": made}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return made
-
-
-def _is_torn(path: Path) -> bool:
-    whole = path.read_bytes()
-    return bool(whole) and not whole.endswith(b"\n")

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_model
+from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
-from mnemic.catalogue import find_system
+from mnemic.catalogue import find_system, resolve
 from mnemic.errors import MnemicError, UsageError
 from mnemic.models import MnemicConfig, MnemicForCausalLM
 from mnemic.report.records import Record, append_record, read_records
@@ -42,6 +43,7 @@ class RunSpec:
         layers: instead of `memory`'s own, {"mixer": name, ...options} per layer or repeated pattern.
         lr_grid, lr_on_edge: how the learning rate was chosen, for the record.
         after: the run whose trained weights this one starts from, finished in the same grid; None: fresh weights.
+        around: "module:function" that puts something to be trained around the fresh model; None: nothing.
     """
 
     task: TaskConfig
@@ -55,6 +57,7 @@ class RunSpec:
     lr_on_edge: bool = False
     command: str = ""
     after: "RunSpec | None" = None
+    around: str | None = None
 
     @cached_property
     def model(self) -> MnemicConfig:
@@ -70,15 +73,18 @@ class RunSpec:
         decides = [self.task.hash(), self.memory, self.model.layers, shell, training, self.purpose, self.test_rows]
         if self.after is not None:
             decides.append(self.after.id)
+        if self.around is not None:
+            decides.append(self.around)
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
     def with_training(self, **changes: Any) -> "RunSpec":
         return replace(self, training=TrainConfig.model_validate({**self.training.model_dump(), **changes}))
 
-    def new_model(self) -> MnemicForCausalLM:
-        """Freshly initialised weights, the same for the same seed."""
+    def new_model(self) -> Any:
+        """Freshly initialised weights, the same for the same seed: the host, or what stands around it."""
         randomness.seed_all(self.training.seed)
-        return MnemicForCausalLM(self.model)
+        host = MnemicForCausalLM(self.model)
+        return host if self.around is None else resolve(self.around)(host)
 
     def check(self) -> None:
         """
@@ -128,7 +134,7 @@ def folder_name(spec: RunSpec) -> str:
     return f"{spec.id}-{provenance.code_version()}"
 
 
-def _start_from(model: MnemicForCausalLM, earlier: RunSpec, directory: Path) -> None:
+def _start_from(model: nn.Module, earlier: RunSpec, directory: Path) -> None:
     weights = directory.parent / folder_name(earlier) / "model" / "model.safetensors"
     if not weights.is_file():
         raise MnemicError(f"the run to start from has left no model at {weights}; it must be finished first")
@@ -153,7 +159,7 @@ def failed_record(spec: RunSpec, error: str, started: str) -> Record:
     )
 
 
-def _measured(spec: RunSpec, model: MnemicForCausalLM, trained: TrainResult, started: str) -> Record:
+def _measured(spec: RunSpec, model: Any, trained: TrainResult, started: str) -> Record:
     seed, batch = spec.training.seed, max(1, spec.training.batch_size // spec.training.accumulation)
     split: Literal["valid", "test"] = "test" if spec.purpose == "final" else "valid"
     precision = spec.training.precision
