@@ -7,7 +7,7 @@ scan alone; recurrent layers let padding that follows a state decay it.
 
 import inspect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers.cache_utils import DynamicCache, DynamicLayer, LinearAttentionCacheLayerMixin, LinearAttentionLayer
@@ -32,6 +32,8 @@ class Continuation:
         pads_later: the same after something was read.
         holds_keys: padding that was read is still there, and must be masked at every later call.
         merges: memories of different lengths have one shape, so that rows can go on apart and come together again.
+        whole: a prompt is read at once and from nothing, since what is kept of it depends on all of it; models say so
+            by an attribute `reads_whole`.
     """
 
     argument: str
@@ -41,6 +43,7 @@ class Continuation:
     pads_later: bool
     holds_keys: bool
     merges: bool
+    whole: bool = False
 
     def together(self, lengths: list[int], *, fresh: bool) -> list[list[int]]:
         """Which rows of these lengths may be read in one batch, and decoded so: lists of their indices."""
@@ -58,6 +61,13 @@ def continuation_of(model: Any) -> Continuation:
         UsageError: a model whose memory cannot be forked, or would be continued wrongly, with the reason.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    found = _by_layers(base)
+    if not getattr(base, "reads_whole", False):
+        return found
+    return replace(found, steps=True, pads_first=False, pads_later=False, merges=False, whole=True)
+
+
+def _by_layers(base: Any) -> Continuation:
     takes = frozenset(inspect.signature(base.forward).parameters)
     config = base.config
     if isinstance(config, MnemicConfig):
