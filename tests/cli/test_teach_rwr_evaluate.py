@@ -60,6 +60,21 @@ def test_the_reader_by_rule_is_right_and_with_a_small_memory_it_is_not(tmp_path)
     assert said["abstention"]["precision"] < 0.5
 
 
+def test_before_and_after_are_one_command(tmp_path):
+    before = run("--rules", "--recent", 12, "--data", "short:count=30", "--output", tmp_path / "before")
+    assert before.exit_code == 0, before.output
+    options = ("--rules", "--data", "short:count=60", "--output", tmp_path / "after", "--compare")
+    after = run(*options, tmp_path / "before")
+    assert after.exit_code == 0, after.output
+    assert re.search(r"^type recall +10 +0\.000 +1\.000 +\+1\.000 +\+1\.00 to \+1\.00$", after.stdout, re.MULTILINE)
+    assert "left out: 0 answered before alone, 30 answered after alone" in after.stdout
+    said = json.loads(run(*options, tmp_path / "before/summary.json", "--json").stdout)
+    folders = [str(tmp_path / name) for name in ("before", "after")]
+    alone = CliRunner().invoke(command_line.cli, ["teach", "rwr", "compare", *folders, "--json"])
+    assert json.loads(alone.stdout)["groups"] == said["comparison"]["groups"]
+    assert run(*options, tmp_path / "gone").exit_code == 2
+
+
 def test_a_server_answers_and_is_not_asked_twice(tmp_path, server):
     options = ("--endpoint", server.url, "--model", "m", "--data", DATA, "--output", tmp_path / "out", "--json")
     first = run(*options, "--limit", 7)

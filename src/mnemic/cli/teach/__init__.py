@@ -30,6 +30,7 @@ RWR = {
     "validate": ("mnemic.cli.teach.rwr_validate", "Check a file of notes, and show its lengths and kinds."),
     "answer": ("mnemic.cli.teach.rwr_answer", "Answer questions on a text: by a note, at once, or in segments."),
     "evaluate": ("mnemic.cli.teach.rwr_evaluate", "Score answers about long histories: LongMemEval, HELMET, ConvoMem."),
+    "compare": ("mnemic.cli.teach.rwr_compare", "What changed between two evaluations, question by question."),
 }
 
 

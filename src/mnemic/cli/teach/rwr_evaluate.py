@@ -34,7 +34,7 @@ _METRICS = ("f1", "substring")
 @click.option("--endpoint", metavar="URL", help="OpenAI-compatible server that answers, in place of CHECKPOINT.")
 @click.option("--model", metavar="NAME", help="Model of that server.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Answers given before: .jsonl of id and answer.")
-@click.option("--rules", is_flag=True, help="A reader by rule answers; it knows miniature: only, and all of that.")
+@click.option("--rules", is_flag=True, help="A reader by rule answers; it knows miniature: and short: only.")
 @click.option("--recent", type=click.IntRange(1), help="Tokens that the reader by rule holds.")
 @click.option(
     "--mode",
@@ -52,6 +52,9 @@ _METRICS = ("f1", "substring")
 @click.option("--judge", metavar="URL", help="OpenAI-compatible server that judges; otherwise texts are compared.")
 @click.option("--judge-model", metavar="NAME", help="Model of that server.")
 @click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {_KEY} if it is set.")
+@click.option(
+    "--compare", "other", metavar="FOLDER", type=click.Path(path_type=Path), help="Show what changed since that OUTPUT."
+)
 @click.option("--limit", type=click.IntRange(1), help="So many questions, drawn with --seed.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of that draw.")
 @click.option("--tier", type=click.Choice(["small", "medium"]), default="small", help="Of longmemeval-v2.")
@@ -64,7 +67,7 @@ _METRICS = ("f1", "substring")
 @click.option("--device", default="auto", help="auto: a GPU where there is one.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def command(checkpoint: str | None, data: str, output: Path, as_json: bool, **given: Any) -> None:
+def command(checkpoint: str | None, data: str, output: Path, other: Path | None, as_json: bool, **given: Any) -> None:
     """Ask CHECKPOINT, or a server, questions about long histories, and score the answers.
 
     \b
@@ -72,17 +75,21 @@ def command(checkpoint: str | None, data: str, output: Path, as_json: bool, **gi
     mnemic teach rwr evaluate my-model --data longmemeval:longmemeval_oracle.json --mode segments --output scores
     mnemic teach rwr evaluate --endpoint URL --model NAME --data helmet:data/kilt --output scores
 
-    --data is miniature:like=longmemeval,count=70,length=500-1000,seed=0 (or like=helmet), longmemeval:FILE,
-    longmemeval-v2:FOLDER, helmet:FILE-OR-FOLDER or convomem:FILE-OR-FOLDER; hf:owner/name where it is on the hub.
+    --data is miniature:like=longmemeval,count=70,length=500-1000,seed=0 (or like=helmet), short:like=copy-recall-qa
+    (contexts of a line or two), longmemeval:FILE, longmemeval-v2:FOLDER, helmet:FILE-OR-FOLDER or
+    convomem:FILE-OR-FOLDER; hf:owner/name where it is on the hub.
     OUTPUT gets results.jsonl, a line per question, and summary.json. Run again, it goes on where it stopped.
     """
     from mnemic.cli.teach.progress import Display
+    from mnemic.cli.teach.rwr_compare import print_comparison
     from mnemic.teaching.pipeline import BuildStopped, Interrupted
+    from mnemic.teaching.rwr.evaluation.comparing import compare, read_results
     from mnemic.teaching.rwr.evaluation.evaluate import evaluate
     from mnemic.teaching.rwr.evaluation.longmemeval import KNOWN_BAD
     from mnemic.teaching.rwr.evaluation.questions import open_questions
 
     _check_who(checkpoint, given)
+    before = read_results(other) if other is not None else None
     exclude = KNOWN_BAD if given["without_known_bad"] else frozenset()
     items = open_questions(data, limit=given["limit"], seed=given["seed"], tier=given["tier"], exclude=exclude)
     with ExitStack() as stack:
@@ -99,10 +106,14 @@ def command(checkpoint: str | None, data: str, output: Path, as_json: bool, **gi
             display.close()
             click.echo(f"error: {stopped}", err=True)
             click.get_current_context().exit(_INTERRUPTED if isinstance(stopped, Interrupted) else 1)
+    change = compare(before, found.rows, given["training_tokens"]) if before is not None else None
     if as_json:
-        click.echo(json.dumps({"output": str(output), "data": data, **found.summary.as_json()}))
+        comparison = {"comparison": {"before": str(other), **change.as_json()}} if change else {}
+        click.echo(json.dumps({"output": str(output), "data": data, **found.summary.as_json(), **comparison}))
     else:
         print_summary(found.summary)
+        if change:
+            print_comparison(change)
     click.echo(f"results: {output}/results.jsonl, summary: {output}/summary.json", err=True)
 
 

@@ -17,9 +17,9 @@ from mnemic.teaching.rwr.evaluation.helmet import CATEGORIES, RANKING_FORM
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem, Passage, Turn
 from mnemic.teaching.tokens import ApproximateTokens
 
-__all__ = ["LABEL_WORDS", "miniature_tasks"]
+__all__ = ["LABEL_WORDS", "RELATIONS", "fact_sentence", "invented_name", "miniature_tasks"]
 
-_RELATIONS: Final = ("founder", "capital", "anthem", "emblem", "largest lake", "patron")
+RELATIONS: Final = ("founder", "capital", "anthem", "emblem", "largest lake", "patron")
 _PLACES: Final = ("harbour", "library", "market", "tower", "garden", "station", "theatre")
 _SYLLABLES: Final = ("bar", "cor", "del", "fen", "gor", "hal", "jun", "kel", "lum", "mor", "nel", "por", "ruk", "sel")
 LABEL_WORDS: Final = ("river", "engine", "violin", "harvest")
@@ -83,8 +83,8 @@ def _rerank(name: str, rng: random.Random, length: int) -> EvaluationItem:
 
 def _longqa(name: str, rng: random.Random, length: int) -> EvaluationItem:
     """A story of people who go about, and where one of them was last: he goes twice, at any time."""
-    who = _word(rng)
-    people = [_word(rng, but=who) for _ in range(4)]
+    who = invented_name(rng)
+    people = [invented_name(rng, but=who) for _ in range(4)]
     moves = _until(length, lambda: (rng.choice(people), rng.choice(_PLACES)), lambda m: _sentence(*m), least=4)
     early, late = sorted(rng.choices(range(len(moves) + 1), k=2))
     before, where = rng.sample(_PLACES, 2)
@@ -115,14 +115,14 @@ def _icl(name: str, rng: random.Random, length: int) -> EvaluationItem:
         if not order:
             order.extend(rng.sample(LABEL_WORDS, len(LABEL_WORDS)))
         word = order.pop()
-        return word, f"The {word} near {_word(rng)} pleased {_word(rng)}."
+        return word, f"The {word} near {invented_name(rng)} pleased {invented_name(rng)}."
 
     shown = _until(length, example, lambda unit: f"{unit[1]}\nlabel: 0", least=len(LABEL_WORDS))
     passages = tuple(
         Passage(f"example {n}", (Turn("", f"{text}\nlabel: {label[word]}"),)) for n, (word, text) in enumerate(shown, 1)
     )
     asked = rng.choice(LABEL_WORDS)
-    question = f"Which label has this text: The {asked} near {_word(rng)} pleased {_word(rng)}."
+    question = f"Which label has this text: The {asked} near {invented_name(rng)} pleased {invented_name(rng)}."
     gold = tuple(p.id for p, (word, _) in zip(passages, shown, strict=True) if word == asked)
     return EvaluationItem(name, passages, question, (str(label[asked]),), "icl", "icl", metric="exact", evidence=gold)
 
@@ -132,18 +132,23 @@ _MAKERS: Final = dict(zip(CATEGORIES, (_recall, _rag, _rerank, _cite, _longqa, _
 
 def _facts(rng: random.Random, length: int) -> tuple[tuple[Passage, ...], tuple[str, str, str], int]:
     """Documents of one fact each, the fact that is asked for, and where it is; some of the others share its place."""
-    entity, relation, value = _word(rng), rng.choice(_RELATIONS), _word(rng)
-    facts = [(entity, other, _word(rng)) for other in _RELATIONS if other != relation][:3]
+    entity, relation, value = invented_name(rng), rng.choice(RELATIONS), invented_name(rng)
+    facts = [(entity, other, invented_name(rng)) for other in RELATIONS if other != relation][:3]
 
     def other() -> tuple[str, str, str]:
-        return _word(rng, but=entity), relation if rng.random() < 0.5 else rng.choice(_RELATIONS), _word(rng)
+        return (
+            invented_name(rng, but=entity),
+            relation if rng.random() < 0.5 else rng.choice(RELATIONS),
+            invented_name(rng),
+        )
 
-    facts += _until(length, other, lambda fact: _fact(*fact) + "[document 10]", least=2)
+    facts += _until(length, other, lambda fact: fact_sentence(*fact) + "[document 10]", least=2)
     rng.shuffle(facts)
     at = rng.randrange(len(facts) + 1)
     facts.insert(at, (entity, relation, value))
     documents = tuple(
-        Passage(f"document {n}", (Turn("", _fact(*fact)),), title=f"document {n}") for n, fact in enumerate(facts, 1)
+        Passage(f"document {n}", (Turn("", fact_sentence(*fact)),), title=f"document {n}")
+        for n, fact in enumerate(facts, 1)
     )
     return documents, (entity, relation, value), at
 
@@ -158,7 +163,7 @@ def _until(length: int, make: Callable[[], T], text: Callable[[T], str], *, leas
     return made
 
 
-def _fact(entity: str, relation: str, value: str) -> str:
+def fact_sentence(entity: str, relation: str, value: str) -> str:
     return f"The {relation} of {entity} is {value}, as old letters tell."
 
 
@@ -166,7 +171,7 @@ def _sentence(person: str, place: str) -> str:
     return f"{person} went to the {place}."
 
 
-def _word(rng: random.Random, but: str = "") -> str:
+def invented_name(rng: random.Random, but: str = "") -> str:
     while (word := "".join(rng.choices(_SYLLABLES, k=3)).capitalize()) == but:
         pass
     return word

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mnemic.catalogue import parse_spec
 from mnemic.errors import UsageError, nearest
@@ -18,11 +18,15 @@ from mnemic.teaching.rwr.evaluation.longmemeval import read_longmemeval
 from mnemic.teaching.rwr.evaluation.longmemeval_agents import Tier, read_longmemeval_agents
 from mnemic.teaching.rwr.evaluation.miniature_tasks import miniature_tasks
 from mnemic.teaching.rwr.evaluation.miniatures import TYPES, miniatures
+from mnemic.teaching.rwr.evaluation.short_tasks import KINDS, ShortKind, short_tasks
 
-__all__ = ["MINIATURE", "SOURCES", "MiniatureOptions", "open_questions"]
+__all__ = ["MINIATURE", "SHORT", "SOURCES", "MiniatureOptions", "ShortOptions", "open_questions"]
 
 MINIATURE: Final = "miniature"
-SOURCES: Final = (MINIATURE, "longmemeval", "longmemeval-v2", "helmet", "convomem")
+SHORT: Final = "short"
+SOURCES: Final = (MINIATURE, SHORT, "longmemeval", "longmemeval-v2", "helmet", "convomem")
+
+_SEVERAL: Final = BeforeValidator(lambda given: given.split("-") if isinstance(given, str) else given)
 
 
 class MiniatureOptions(BaseModel):
@@ -32,13 +36,18 @@ class MiniatureOptions(BaseModel):
 
     like: Literal["longmemeval", "helmet"] = Field("longmemeval", description="whose kinds of questions")
     count: int = Field(70, ge=1, description="questions of each length, of all kinds in turn")
-    length: tuple[int, ...] = Field((1000,), min_length=1, description="tokens of a context")
+    length: Annotated[tuple[int, ...], _SEVERAL] = Field((1000,), min_length=1, description="tokens of a context")
     seed: int = Field(0, description="of everything")
 
-    @field_validator("length", mode="before")
-    @classmethod
-    def _several(cls, given: object) -> object:
-        return given.split("-") if isinstance(given, str) else given
+
+class ShortOptions(BaseModel):
+    """What "short:…" takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    like: Annotated[tuple[ShortKind, ...], _SEVERAL] = Field(KINDS, min_length=1, description="which kinds of tasks")
+    count: int = Field(60, ge=1, description="tasks, of all kinds in turn")
+    seed: int = Field(0, description="of everything")
 
 
 def open_questions(
@@ -47,8 +56,9 @@ def open_questions(
     """All questions of a source, or `limit` of them drawn with a seed, in order.
 
     Args:
-        source: "miniature:like=helmet,count=70,length=500-1000", "longmemeval:FILE", "longmemeval-v2:FOLDER",
-            "helmet:FILE-OR-FOLDER" or "convomem:FILE-OR-FOLDER"; a data set of the hub is hf:owner/name.
+        source: "miniature:like=helmet,count=70,length=500-1000", "short:like=copy-qa", "longmemeval:FILE",
+            "longmemeval-v2:FOLDER", "helmet:FILE-OR-FOLDER" or "convomem:FILE-OR-FOLDER"; a data set of
+            the hub is hf:owner/name.
         tier: of longmemeval-v2.
         exclude: ids to leave out.
 
@@ -58,10 +68,11 @@ def open_questions(
     name, _, where = source.partition(":")
     if name not in SOURCES:
         raise UsageError(f"data '{source}' is not known{nearest(name, SOURCES)}")
-    if name != MINIATURE and not where:
+    if name not in (MINIATURE, SHORT) and not where:
         raise UsageError(f"data '{source}' names no file; write {name}:PATH")
     read: dict[str, Callable[[], Iterator[EvaluationItem]]] = {
         MINIATURE: lambda: _miniatures(source),
+        SHORT: lambda: _short(source),
         "longmemeval": lambda: read_longmemeval(where),
         "longmemeval-v2": lambda: read_longmemeval_agents(where, tier),
         "helmet": lambda: read_helmet(where),
@@ -83,3 +94,8 @@ def _miniatures(source: str) -> Iterator[EvaluationItem]:
             yield from miniature_tasks(options.count, length=length, seed=options.seed, categories=CATEGORIES)
         else:
             yield from miniatures(options.count, length=length, seed=options.seed, types=TYPES)
+
+
+def _short(source: str) -> Iterator[EvaluationItem]:
+    options = validated(SHORT, ShortOptions, parse_spec(source)[1])
+    yield from short_tasks(options.count, seed=options.seed, kinds=options.like)

@@ -1,7 +1,7 @@
-"""A reader of miniatures that needs no model: it knows how they are written, and reads as much as its memory holds.
+"""A reader of miniatures and short tasks that needs no model: it knows how they are written, and reads what it holds.
 
-With the whole context it answers every miniature, which proves that the contexts suffice. With the last tokens alone
-it is what a memory that is too small would be, and shows what a benchmark of them can tell.
+With the whole context it answers all of them, which proves that the contexts suffice. With the last tokens alone it
+is what a memory that is too small would be, and shows what a benchmark of them can tell.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mnemic.teaching.rwr.canon import UNANSWERABLE
 from mnemic.teaching.rwr.evaluation.answerers import Answered
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem
 from mnemic.teaching.rwr.evaluation.miniature_tasks import LABEL_WORDS
+from mnemic.teaching.rwr.evaluation.short_tasks import OPPOSITES
 from mnemic.teaching.tokens import ApproximateTokens
 
 __all__ = ["RuleReader"]
@@ -43,7 +44,7 @@ class RuleReader:
         for asked, read in rules:
             if found := re.search(asked, item.question):
                 return Answered(read(held, *found.groups()) or UNANSWERABLE)
-        raise UsageError(f"item '{item.id}' is no miniature: the rules do not know the question '{item.question}'")
+        raise UsageError(f"item '{item.id}' is not generated: the rules do not know the question '{item.question}'")
 
     def _held(self, text: str) -> str:
         if self._recent is None:
@@ -91,7 +92,7 @@ def _value(text: str, key: str) -> str | None:
 
 
 def _fact(text: str, relation: str, entity: str) -> str | None:
-    return _first(rf"^The {relation} of {entity} is (\w+), ", text)
+    return _first(rf"The {relation} of {entity} is (\w+), ", text)
 
 
 def _cited(text: str, relation: str, entity: str) -> str | None:
@@ -121,6 +122,17 @@ def _labelled(text: str, asked: str) -> str | None:
     return _first(rf"^The {word} near .*\nlabel: (\d+)$", text)
 
 
+def _listed(text: str) -> str | None:
+    return text.strip() or None
+
+
+def _compared(text: str, first: str, word: str, second: str) -> str | None:
+    found = re.search(r"^(\w+) is (\w+) than (\w+)\.$", text, re.MULTILINE)
+    if found is None or {found[1], found[3]} != {first, second}:
+        return None
+    return "yes" if found[2] == (word if found[1] == first else OPPOSITES[word]) else "no"
+
+
 def _first(pattern: str, text: str, read: Callable[[str], str] = str) -> str | None:
     found = re.search(pattern, text, re.MULTILINE)
     return read(found[1]) if found else None
@@ -137,6 +149,8 @@ _RULES: Final[tuple[tuple[str, Callable[..., str | None]], ...]] = (
     (r"^What is the (.+) of (\w+)\?$", _fact),
     (r"^Where was (\w+) last\?$", _place),
     (r"^Repeat in order every sentence about (\w+)\.$", _sentences),
+    (r"^Which words does the list have, in order\?$", _listed),
+    (r"^Is (\w+) (\w+) than (\w+)\?$", _compared),
     (r"^Which label has this text: (.+)\.$", _labelled),
 )
 _RANKING: Final[tuple[tuple[str, Callable[..., str | None]], ...]] = ((r"^What is the (.+) of (\w+)\?$", _ranked),)

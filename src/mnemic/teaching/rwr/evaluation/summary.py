@@ -14,7 +14,7 @@ import numpy as np
 from mnemic.teaching.rwr.speed import Speed
 from mnemic.training.intervals import bootstrap, draw_weights
 
-__all__ = ["Summary", "grouped", "length_bucket", "summarise"]
+__all__ = ["Row", "Summary", "grouped", "length_bucket", "summarise"]
 
 Row = Mapping[str, Any]
 
