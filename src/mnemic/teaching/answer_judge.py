@@ -10,7 +10,7 @@ import torch
 from mnemic.teaching.memento.generation import memento_generate
 from mnemic.teaching.memento.rules import MementoRules
 from mnemic.teaching.teaching_rows import TeachingRows
-from mnemic.teaching.trace_rows import Attention
+from mnemic.teaching.trace_rows import Attention, TraceRows
 from mnemic.training.result import Judge
 
 __all__ = ["answer_judge"]
@@ -19,7 +19,13 @@ _END = "</think>"
 
 
 def answer_judge(
-    rows: TeachingRows, tokenizer: Any, rules: MementoRules, *, max_new_tokens: int, most: int, rows_at_once: int
+    rows: TeachingRows[TraceRows],
+    tokenizer: Any,
+    rules: MementoRules,
+    *,
+    max_new_tokens: int,
+    most: int,
+    rows_at_once: int,
 ) -> Judge:
     """A judge for `train`: the share of held-out prompts whose generated answer is the trace's, white space aside.
 
@@ -28,7 +34,7 @@ def answer_judge(
         most: held-out prompts that are asked.
     """
     of_attention = _rules(rows.rows.options.attention, rules)
-    traces = [rows.held_out_trace(number) for number in range(min(most, rows.held_out))]
+    traces = [rows.rows.trace(rows.held_out_row(number)) for number in range(min(most, rows.held_out))]
     wanted = [_answer(tokenizer, trace.ids[trace.answer_from :].tolist()) for trace in traces]
 
     def judge(model: Any) -> float:
@@ -47,7 +53,7 @@ def answer_judge(
             found = memento_generate(
                 plain, ids.to(device), rules=of_attention, markers=rows.rows.traces.markers,
                 attention_mask=real.to(device), roles=roles.to(device), max_new_tokens=max_new_tokens, do_sample=False,
-                eos_token_id=tokenizer.eos_token_id, pad_token_id=rows.rows.traces.pad,
+                eos_token_id=tokenizer.eos_token_id, pad_token_id=rows.rows.pad,
             )  # fmt: skip
             said = [_answer(tokenizer, row[longest:].tolist()) for row in found.sequences]
             right += sum(a is not None and a == b for a, b in zip(said, wanted[start:], strict=False))

@@ -18,8 +18,22 @@ _MEANING = {
     "memento": "summarised blocks are hidden: the model learns to do without them",
     "restart": "mementos are read again without their blocks",
     "plain": "the control: raw traces, no mementos",
+    "mixed": "notes and answers, notes alone, and answers alone",
+    "summary+answer": "a note and then the answer, where the row has a note",
+    "summary": "the note alone, where the row has one",
+    "answer": "the control: the answer alone, of the same rows",
 }
-_TITLES = ("stage", "what is seen", "rows", "steps", "best at", "held-out loss", "training", "tokens/s", "peak memory")
+_TITLES = (
+    "stage",
+    "what is taught",
+    "rows",
+    "steps",
+    "best at",
+    "held-out loss",
+    "training",
+    "tokens/s",
+    "peak memory",
+)
 
 
 def fine_tuning_page(records: Sequence[Record], title: str) -> Html:
@@ -39,7 +53,9 @@ def fine_tuning_page(records: Sequence[Record], title: str) -> Html:
     section = tag(
         "section",
         tag("h2", "Stages"),
-        tag("p", "Each stage starts from the best evaluation of the one before.", class_="finding"),
+        tag("p", "Each stage starts from the best evaluation of the one before.", class_="finding")
+        if len(records) > 1
+        else None,
         tag("div", table, class_="scroll", role="region", aria_label="Stages", tabindex=0),
         tag("div", chart_card(chart, look), class_="charts") if chart is not None else None,
         tag("h2", "Settings"),
@@ -56,7 +72,7 @@ def _row(record: Record) -> list[str]:
     loss = record.metrics.get("loss")
     best = next((point.step for point in record.curve if point.valid_loss == loss), None)
     return [
-        _MEANING.get(str(training.get("attention")), ""),
+        _MEANING.get(str(training.get("attention") or training.get("target")), ""),
         f"{training.get('rows', 0):,}",
         f"{training.get('steps', 0):,}",
         "–" if best is None else f"{best:,}",

@@ -48,7 +48,7 @@ class MetricsFile:
 
 def stage_record(
     stage: str,
-    rows: TeachingRows,
+    rows: TeachingRows[Any],
     training: TrainConfig,
     model: nn.Module,
     result: TrainResult,

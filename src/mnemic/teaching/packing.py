@@ -15,7 +15,7 @@ from mnemic.models import MnemicConfig
 from mnemic.models.visibility import layer_kinds
 from mnemic.tasks.base import UNASKED, Examples
 from mnemic.teaching.memento.blocks import NEVER
-from mnemic.teaching.trace_rows import Row
+from mnemic.teaching.row import Row
 
 __all__ = ["best_fit", "check_can_pack", "joined"]
 

@@ -26,13 +26,17 @@ def load_tokenizer(name: str) -> Any:
 
 
 def model_loader(
-    name: str, *, kernel: AttentionKernel = "auto", half: bool = False, on_accelerator: bool = False
+    name: str,
+    *,
+    kernel: AttentionKernel | None = "auto",
+    half: bool = False,
+    on_accelerator: bool = False,
 ) -> Callable[[], Any]:
     """What loads the model, every time anew; its config is looked at now, so that what cannot be is refused at once.
 
     Args:
         kernel: of attention; auto: tiles (flex_attention) on an accelerator if the model can, sdpa elsewhere, where
-            tiles have no gradient.
+            tiles have no gradient. None: the model's own, whatever its layers are, for rows that hide nothing.
         half: bfloat16 weights, for those that are frozen; otherwise float32.
 
     Raises:
@@ -40,11 +44,12 @@ def model_loader(
     """
     assert models.MnemicForCausalLM is not None  # importing it has registered the host with the auto classes
     config = _loaded("model", name, AutoConfig.from_pretrained)
-    layer_kinds(config)
+    if kernel is not None:
+        layer_kinds(config)
     if kernel == "flex_attention" and not on_accelerator:
         raise UsageError("attention flex_attention has no backward pass on the CPU; use sdpa")
     options: dict[str, Any] = {"dtype": torch.bfloat16 if half else torch.float32}
-    if not isinstance(config, models.MnemicConfig):
+    if kernel is not None and not isinstance(config, models.MnemicConfig):
         tiles = on_accelerator and getattr(_class_of(config), "_supports_flex_attn", False)
         options["attn_implementation"] = ("flex_attention" if tiles else "sdpa") if kernel == "auto" else kernel
 

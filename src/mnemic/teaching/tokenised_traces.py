@@ -8,8 +8,6 @@ Legend: R traces, N tokens of all of them, T tokens of one.
 
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import islice
@@ -19,19 +17,21 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mnemic.errors import MnemicError, UsageError
+from mnemic.errors import UsageError
 from mnemic.teaching.exporters import marker_string
 from mnemic.teaching.memento.chat import encode_chat
 from mnemic.teaching.memento.marker_text import MARKERS
 from mnemic.teaching.memento.markers import marker_ids
 from mnemic.teaching.memento.rules import MarkerIds, Role
 from mnemic.teaching.records import TraceRecord, read_jsonl
+from mnemic.teaching.token_file import digest_of_file, read_tokens, rules_of, write_tokens
 
 __all__ = ["TokenisedTraces", "Trace", "encoded", "tokenise_traces"]
 
 _VERSION = 1  # raised when the same records and tokenizer give other tokens
 _AT_ONCE = 256  # records; fast tokenizers encode them on all cores
 _THINK, _THINK_END = "<think>", "</think>"
+_ARRAYS = ("ids", "roles", "starts", "answers_from")
 
 
 class Trace(NamedTuple):
@@ -174,40 +174,20 @@ def _chunks(records: Iterator[TraceRecord]) -> Iterator[list[TraceRecord]]:
 
 def _key(path: Path, tokenizer: Any, form: str) -> str:
     """Digest of the records, of what the tokenizer does, and of the options."""
-    try:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"cannot read '{path}': {error.strerror}") from None
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    content, rules = digest_of_file(path), rules_of(tokenizer)
     decides = [_VERSION, content, rules, tokenizer.chat_template, tokenizer.eos_token_id, astuple(MARKERS), form]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
 def _write(path: Path, made: TokenisedTraces) -> None:
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    about = json.dumps({"names": made.names, "dropped": made.dropped})
-    arrays = {name: getattr(made, name) for name in ("ids", "roles", "starts", "answers_from")}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            np.savez(file, about=np.frombuffer(about.encode(), np.uint8), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise MnemicError(f"cannot keep the tokens in '{path}': {error.strerror}; name another folder") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    arrays = {name: getattr(made, name) for name in _ARRAYS}
+    write_tokens(path, arrays, {"names": made.names, "dropped": made.dropped})
 
 
 def _read(path: Path, same: dict[str, Any]) -> TokenisedTraces | None:
-    """None where nothing is kept or it is damaged (the archive has checksums): then it is made again."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("ids", "roles", "starts", "answers_from")}
-            about = json.loads(file["about"].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    found = read_tokens(path)
+    if found is None or found[0].keys() != set(_ARRAYS):
         return None
-    return TokenisedTraces(**arrays, names=tuple(about["names"]), dropped=about["dropped"], **same)
+    arrays, about = found
+    given: dict[str, Any] = {**arrays, **same}
+    return TokenisedTraces(**given, names=tuple(about["names"]), dropped=about["dropped"])

@@ -5,7 +5,7 @@ Legend: T tokens of a row, R rows.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from mnemic.tasks.base import UNASKED
 from mnemic.teaching.memento.blocks import NEVER, Block, parse_blocks, visible_until
 from mnemic.teaching.memento.restart import expand_for_restart
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules
+from mnemic.teaching.row import Row, completion_labels
 from mnemic.teaching.tokenised_traces import TokenisedTraces, Trace
 
-__all__ = ["Attention", "Row", "RowOptions", "TraceRows", "rendered"]
+__all__ = ["Attention", "RowOptions", "TraceRows", "rendered"]
 
 Attention = Literal["full", "memento", "restart", "plain"]
 
@@ -36,15 +37,6 @@ class RowOptions(BaseModel):
     rules: MementoRules = Field(MementoRules(), description="what memento attention hides")
     max_length: int = Field(32_768, ge=8, description="tokens of the longest row; longer traces end after a memento")
     loss_on_blocks: bool = Field(True, description="train what stands inside blocks, and not only what stands around")
-
-
-class Row(NamedTuple):
-    """All [T]; `labels` are shifted: what is to come after each token, -100 where nothing is asked."""
-
-    ids: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    visible_until: NDArray[np.int64]
 
 
 class TraceRows(Sequence[Row]):
@@ -83,11 +75,35 @@ class TraceRows(Sequence[Row]):
     def name(self, row: int) -> str:
         return self.traces.names[int(self._index[row])]
 
+    def family(self, row: int) -> str:
+        """Every trace is one by itself."""
+        return self.name(row)
+
+    @property
+    def label(self) -> str:
+        return self.options.attention
+
+    @property
+    def limit(self) -> int:
+        return self.options.max_length
+
+    @property
+    def vocab_size(self) -> int:
+        return self.traces.vocab_size
+
+    @property
+    def pad(self) -> int:
+        return self.traces.pad
+
+    @property
+    def key(self) -> str:
+        return self.traces.key
+
 
 def rendered(trace: Trace, end: int, options: RowOptions, markers: MarkerIds) -> Row:
     """The first `end` tokens of a trace as a row."""
     ids, roles = trace.ids[:end], trace.roles[:end]
-    labels = _labels(ids, trace.answer_from)
+    labels = completion_labels(ids, trace.answer_from)
     if not options.loss_on_blocks:
         _silence_blocks(labels, parse_blocks(ids, markers, roles))
     if options.attention == "restart":
@@ -97,13 +113,6 @@ def rendered(trace: Trace, end: int, options: RowOptions, markers: MarkerIds) ->
     hides = options.attention == "memento"
     until = visible_until(ids, markers, options.rules, roles) if hides else np.full(end, NEVER, np.int64)
     return Row(ids, labels, np.arange(end), until)
-
-
-def _labels(ids: NDArray[np.int64], answer_from: int) -> NDArray[np.int64]:
-    labels = np.full(len(ids), UNASKED, np.int64)
-    asked = max(0, answer_from - 1)
-    labels[asked:-1] = ids[asked + 1 :]
-    return labels
 
 
 def _silence_blocks(labels: NDArray[np.int64], blocks: list[Block]) -> None:

@@ -26,7 +26,7 @@ from mnemic.teaching.memento.chat import ChatTokens
 from mnemic.teaching.memento.rollouts import Rollout, Rollouts
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules
 from mnemic.teaching.packing import joined
-from mnemic.teaching.trace_rows import Row
+from mnemic.teaching.row import Row
 from mnemic.training.config import TrainConfig
 from mnemic.training.objective import AskedLoss, training_batch
 from mnemic.training.optimizer import build_optimizer

@@ -6,15 +6,14 @@ memento.json                       what was taught: markers, rules, kind of trai
 """
 
 import json
-import os
 import shlex
 import shutil
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from mnemic.errors import MnemicError, UsageError
-from mnemic.teaching.adapters import merged
+from mnemic.errors import UsageError
+from mnemic.teaching.export_folder import replace_model, save_model
 from mnemic.teaching.memento.chat import encode_chat
 from mnemic.teaching.memento.marker_text import MARKERS
 from mnemic.teaching.memento.memento_file import MementoFile, check_may_evict, read_memento_file, write_memento_file
@@ -72,25 +71,7 @@ def save_export(model: Any, tokenizer: Any, about: MementoFile, target: Path) ->
         MnemicError: it cannot be written; what was there is untouched.
     """
 
-    def fill(aside: Path) -> None:
-        plain = merged(model)
-        _end_as_taught(plain, tokenizer)
-        plain.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-        write_memento_file(aside, about)
-
-    _replaced(target, fill)
-
-
-def _end_as_taught(model: Any, tokenizer: Any) -> None:
-    """Let generation end where the taught turns did, beside where the model ended before."""
-    settings = getattr(model, "generation_config", None)
-    if settings is None or tokenizer.eos_token_id is None:
-        return
-    before = settings.eos_token_id
-    known = [] if before is None else list(before) if isinstance(before, (list, tuple)) else [before]
-    if tokenizer.eos_token_id not in known:
-        settings.eos_token_id = [*known, tokenizer.eos_token_id] if known else tokenizer.eos_token_id
+    save_model(model, tokenizer, target, lambda aside: write_memento_file(aside, about))
 
 
 def copy_export(source: Path, target: Path, *, rules: MementoRules | None = None, force: bool = False) -> MementoFile:
@@ -111,7 +92,7 @@ def copy_export(source: Path, target: Path, *, rules: MementoRules | None = None
         shutil.copytree(folder, aside, dirs_exist_ok=True)
         write_memento_file(aside, about)
 
-    _replaced(target, fill)
+    replace_model(target, fill)
     return about
 
 
@@ -164,32 +145,3 @@ def llama_cpp_notes(folder: Path, about: MementoFile) -> str:
         "Leave the positions as they are: no llama_memory_seq_add afterwards, and the next token keeps counting from "
         "the whole stream. Recurrent layers cannot forget a span."
     )
-
-
-def _replaced(target: Path, fill: Any) -> None:
-    aside, old = target.with_name(f".{target.name}.{os.getpid()}"), target.with_name(f".{target.name}.old")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not (
-            target.is_dir() and (not any(target.iterdir()) or (target / "config.json").exists())
-        ):
-            raise UsageError(f"'{target}' holds something else than a model; name another folder")
-        aside.mkdir()
-        fill(aside)
-        _sync(aside)
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            target.rename(old)
-        aside.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise MnemicError(f"cannot write '{target}': {error.strerror or error}; what was there is kept") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
