@@ -130,4 +130,4 @@ def test_a_record_with_a_missing_field_is_named(tmp_path):
     path.write_text(json.dumps([{"question_id": "q", "question_type": "multi-session"}], indent=1))
     done = run("--rules", "--data", f"longmemeval:{path}", "--output", tmp_path / "out")
     assert done.exit_code == 2
-    assert re.search(r"line 2 of '.*s.json': field 'question' is missing", done.stderr)
+    assert re.search(r"record 1, line 2 of '.*s.json': field 'question' is missing", done.stderr)

@@ -10,6 +10,7 @@ from mnemic.teaching.rwr.evaluation.convomem import read_convomem
 from mnemic.teaching.rwr.evaluation.helmet import read_helmet
 from mnemic.teaching.rwr.evaluation.longmemeval import read_longmemeval
 from mnemic.teaching.rwr.evaluation.longmemeval_agents import read_longmemeval_agents
+from mnemic.teaching.rwr.evaluation.questions import open_questions
 from mnemic.teaching.rwr.evaluation.scoring import score
 
 
@@ -60,12 +61,14 @@ def test_longmemeval_sorts_by_time_hides_its_ids_and_knows_what_cannot_be_answer
         ({"haystack_dates": ["2023/05/20", "May 2023"]}, "field 'haystack_dates.1.' is 'May 2023'"),
         ({"haystack_sessions": [[], [{"role": "user"}]]}, "field 'haystack_sessions.1..0..content' is missing"),
         ({"answer_session_ids": ["gone"]}, "'gone'"),
+        ({"answer": ""}, "field 'answer' is \"\"; it should have at least 1 character"),
+        ({"answer": None}, "field 'answer' is null"),
     ],
 )
 def test_a_wrong_record_is_named_with_file_line_and_field(tmp_path, change, said):
     path = written(tmp_path / "s.json", [long_mem_question(), long_mem_question(**change)])
     line = 1 + path_lines(path, 1)
-    with pytest.raises(UsageError, match=rf"line {line} of '.*s.json'.*{said}"):
+    with pytest.raises(UsageError, match=rf"record 2, line {line} of '.*s.json'.*{said}"):
         list(read_longmemeval(path))
 
 
@@ -84,8 +87,33 @@ def test_a_missing_field_a_missing_file_and_no_json_at_all_are_told_apart(tmp_pa
     with pytest.raises(UsageError, match="no file"):
         list(read_longmemeval(str(tmp_path / "gone.json")))
     (tmp_path / "cut.json").write_text('[{"question_id": "q1", ')
-    with pytest.raises(UsageError, match=r"line 1 of '.*cut.json' begins a record that is not JSON"):
+    with pytest.raises(UsageError, match=r"record 1, line 1 of '.*cut.json' is not JSON"):
         list(read_longmemeval(str(tmp_path / "cut.json")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("e.json", " \n", "is empty"),
+        ("n.json", "null", "is not a list of records"),
+        ("t.json", '[{"a": 1}]\n[{"a": 2}]', "record 1, line 1 of .*field 'question_id' is missing"),
+        ("t.json", "[]\n[]", "line 1 of .* ends the list of records, but more follows"),
+        ("s.json", '\n["q"]', 'record 1, line 2 of .* "q" is no JSON object'),
+        ("b.jsonl", '\n\n{"question_id": "q"}', "record 1 of .*field 'question_type' is missing"),
+        ("x.json.gz", "no", "cannot read"),
+    ],
+)
+def test_files_that_hold_no_records_are_told_apart(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=said):
+        list(read_longmemeval(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(("name", "text"), [("e.jsonl", ""), ("e.json", "[]")])
+def test_a_source_without_a_question_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=rf"data 'helmet:.*{name}' holds no question"):
+        open_questions(f"helmet:{tmp_path / name}")
 
 
 def test_files_may_be_packed(tmp_path):
@@ -148,6 +176,28 @@ def test_convomem_finds_the_conversations_of_the_evidence(tmp_path):
     assert {i.id for i in read_convomem(str(tmp_path))} == {"batched_000/0/0", "batched_000/1/0", "e/0/0"}
 
 
+def test_convomem_knows_its_two_kinds_of_files_when_they_are_packed_too(tmp_path):
+    path = tmp_path / "e.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"evidence_items": convomem_case()["evidenceItems"]}).encode()))
+    assert [item.id for item in read_convomem(str(path))] == ["e/0/0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"evidence_items": [{"question": ', "is not JSON"),
+        ('[{"evidenceItems": [}]', "record 1, line 1 of .*later.json' is not JSON"),
+        ('{"items": []}', "a list of records, or an object with such a list under 'evidence_items'"),
+        ('[{"conversations": []}]', "field 'evidenceItems' is missing"),
+    ],
+)
+def test_convomem_names_a_file_that_is_broken(tmp_path, text, said):
+    (tmp_path / "good.json").write_text(json.dumps([convomem_case()]))
+    (tmp_path / "later.json").write_text(text)
+    with pytest.raises(UsageError, match=rf"^(?=.*later\.json).*{said}"):
+        list(read_convomem(str(tmp_path)))
+
+
 def test_convomem_refuses_what_does_not_hold_together(tmp_path):
     with pytest.raises(UsageError, match=r"field 'category' is 'riddles'"):
         list(read_convomem(written(tmp_path / "a.json", [convomem_case("riddles")])))
@@ -192,9 +242,9 @@ def test_helmet_knows_its_records_by_their_fields(tmp_path):
 
 
 def test_helmet_says_which_fields_a_record_has_and_which_are_wrong(tmp_path):
-    with pytest.raises(UsageError, match=r"line 1 of .*has the fields text, label"):
+    with pytest.raises(UsageError, match=r"record 1 of .*has the fields text, label"):
         list(read_helmet(written(tmp_path / "a.jsonl", [{"text": "t", "label": 1}])))
-    with pytest.raises(UsageError, match=r"line 1 of .*field 'ctxs\[0\].text' is missing"):
+    with pytest.raises(UsageError, match=r"record 1 of .*field 'ctxs\[0\].text' is missing"):
         list(read_helmet(written(tmp_path / "b.jsonl", [{"question": "q", "answers": ["a"], "ctxs": [{}]}])))
     (tmp_path / "bare").mkdir()
     with pytest.raises(UsageError, match="has no file"):

@@ -77,5 +77,5 @@ def test_what_is_no_evaluation_is_named(tmp_path):
     with pytest.raises(UsageError, match="share no question"):
         compare(rows([1]), [row("other", 1.0)])
     (tmp_path / "results.jsonl").write_text(json.dumps({"id": "q"}))
-    with pytest.raises(UsageError, match=r"line 1 of .*field 'question' is missing"):
+    with pytest.raises(UsageError, match=r"record 1 of .*field 'question' is missing"):
         read_results(tmp_path)

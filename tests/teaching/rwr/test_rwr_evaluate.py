@@ -107,10 +107,10 @@ def test_predictions_are_scored_and_those_that_lack_are_counted(tmp_path):
     found = evaluate(ITEMS, Predictions(path), tmp_path / "scores")
     assert (found.summary.groups["all"]["score"], found.summary.failed) == (1, 2)
     path.write_text("\n".join(map(json.dumps, [rows[0], rows[0]])))
-    with pytest.raises(UsageError, match=r"line 2 .*already"):
+    with pytest.raises(UsageError, match=r"record 2 .*already"):
         Predictions(path)
     path.write_text(json.dumps({"question_id": "q"}))
-    with pytest.raises(UsageError, match=r"line 1 .*missing"):
+    with pytest.raises(UsageError, match=r"record 1 .*missing"):
         Predictions(path)
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mnemic.errors import UsageError
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem, Judging, Passage, Turn
-from mnemic.teaching.rwr.evaluation.reading import Entry, read_entries
+from mnemic.teaching.rwr.evaluation.reading import AnyEntry, Entry, checked, read_entries
 
 __all__ = ["read_convomem"]
 
@@ -64,24 +64,13 @@ def read_convomem(path: str) -> Iterator[EvaluationItem]:
 
 
 def _cases(file: Path) -> Iterator[tuple[str, _Case]]:
-    with_items = "evidence_items"
-    if not _is_list(file):
-        for place, question in read_entries(str(file), _Question, with_items):
+    for place, row in read_entries(str(file), AnyEntry, "evidence_items"):
+        fields = row.model_dump()
+        if "question" in fields:
+            question = checked(place, _Question, fields)
             yield place, _Case(evidenceItems=(question,), conversations=question.conversations)
-        return
-    yield from read_entries(str(file), _Case)
-
-
-def _is_list(file: Path) -> bool:
-    if file.name.endswith(".gz"):
-        return True
-    try:
-        with file.open(encoding="utf-8") as text:
-            return text.read(200).lstrip().startswith("[")
-    except FileNotFoundError:
-        raise UsageError(f"there is no file or folder '{file}'") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read '{file}': {error}") from None
+        else:
+            yield place, checked(place, _Case, fields)
 
 
 def _item(place: str, name: str, question: _Question, conversations: tuple[_Conversation, ...]) -> EvaluationItem:

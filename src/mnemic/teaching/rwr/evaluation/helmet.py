@@ -15,7 +15,7 @@ from pydantic import Field
 
 from mnemic.errors import UsageError
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem, Passage, Turn
-from mnemic.teaching.rwr.evaluation.reading import Entry, checked, read_entries
+from mnemic.teaching.rwr.evaluation.reading import AnyEntry, Entry, checked, read_entries
 from mnemic.teaching.sources import HUB
 
 __all__ = ["CATEGORIES", "RANKING_FORM", "read_helmet"]
@@ -23,10 +23,6 @@ __all__ = ["CATEGORIES", "RANKING_FORM", "read_helmet"]
 CATEGORIES: Final = ("recall", "rag", "rerank", "cite", "longqa", "summ", "icl")
 RANKING_FORM: Final = "Rank all documents by how well they answer it, best first, as 'ID > ID > ID'."
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
-
-
-class _Row(Entry):
-    model_config = Entry.model_config | {"extra": "allow"}
 
 
 class _Needle(Entry):
@@ -120,7 +116,7 @@ def read_helmet(source: str) -> Iterator[EvaluationItem]:
 
 
 def _items(source: str, name: str) -> Iterator[EvaluationItem]:
-    for number, (place, row) in enumerate(read_entries(source, _Row, "data")):
+    for number, (place, row) in enumerate(read_entries(source, AnyEntry, "data")):
         fields = row.model_dump()
         if "outputs" in fields and "answer" not in fields:  # RULER's own name for it
             fields["answer"] = fields["outputs"]

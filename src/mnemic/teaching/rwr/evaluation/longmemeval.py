@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mnemic.errors import UsageError
@@ -43,11 +43,16 @@ class _Turn(Entry):
     has_answer: bool | None = None
 
 
+def _written(answer: object) -> object:
+    """Answers that are counts stand there as numbers."""
+    return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
+
+
 class _Question(Entry):
     question_id: str = Field(min_length=1)
     question_type: QuestionType
     question: str = Field(min_length=1)
-    answer: str | int | float
+    answer: Annotated[str, BeforeValidator(_written)] = Field(min_length=1)
     question_date: str
     haystack_session_ids: tuple[str, ...]
     haystack_dates: tuple[str, ...]
@@ -96,7 +101,7 @@ def _item(place: str, question: _Question) -> EvaluationItem:
         id=question.question_id,
         context=tuple(passages),
         question=question.question,
-        answers=(str(question.answer),),
+        answers=(question.answer,),
         question_type=question.question_type,
         category="longmemeval",
         is_abstention=is_abstention,

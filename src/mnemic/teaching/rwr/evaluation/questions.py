@@ -63,7 +63,7 @@ def open_questions(
         exclude: ids to leave out.
 
     Raises:
-        UsageError: no such source, or something wrong in it.
+        UsageError: no such source, something wrong in it, or no question.
     """
     name, _, where = source.partition(":")
     if name not in SOURCES:
@@ -79,6 +79,8 @@ def open_questions(
         "convomem": lambda: read_convomem(where),
     }
     items = [item for item in read[name]() if item.id not in exclude]
+    if not items:
+        raise UsageError(f"data '{source}' holds no question")
     if limit is not None and limit < len(items):
         items = [items[at] for at in sorted(random.Random(seed).sample(range(len(items)), limit))]
     return items

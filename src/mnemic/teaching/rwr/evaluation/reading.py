@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mnemic.errors import UsageError
 from mnemic.teaching.sources import HUB, open_shards, rows_of
 
-__all__ = ["Entry", "Placed", "read_entries"]
+__all__ = ["AnyEntry", "Entry", "Placed", "checked", "read_entries"]
 
 _SHOWN = 60
 _LINES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -25,6 +26,12 @@ class Entry(BaseModel):
     """A record of a benchmark: the fields that are needed, and any others."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class AnyEntry(Entry):
+    """A record whose kind is told by its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 E = TypeVar("E", bound=Entry)
@@ -55,18 +62,22 @@ def checked(place: str, kind: type[E], row: Any) -> E:
             raise UsageError(f"{place}: field '{field}' is missing") from None
         said = json.dumps(error["input"], ensure_ascii=False, default=str)
         shown = said if len(said) <= _SHOWN else said[:_SHOWN] + "…"
-        reason = error["msg"].replace("Input should be", "it must be")
-        raise UsageError(f"{place}: field '{field}' is {shown}; {reason}") from None
+        reason = error["msg"].replace("Input should be", "it must be").replace("String should", "it should")
+        if field:
+            raise UsageError(f"{place}: field '{field}' is {shown}; {reason}") from None
+        raise UsageError(f"{place}: {reason if isinstance(row, dict) else f'{shown} is no JSON object'}") from None
 
 
 def _rows(source: str, inside: str | None) -> Iterator[Placed]:
     if source.startswith(HUB) or source.endswith(_LINES):
         for number, row in enumerate(rows_of(open_shards(source)), start=1):
-            yield f"{'row' if source.startswith(HUB) else 'line'} {number} of '{source}'", row
+            yield f"record {number} of '{source}'", row
         return
     path = Path(source).expanduser()
     text = _text(path)
     start = len(text) - len(text.lstrip())
+    if start == len(text):
+        raise UsageError(f"'{path}' is empty")
     if text[start : start + 1] == "[":
         yield from _listed(path, text, start)
         return
@@ -85,17 +96,20 @@ def _listed(path: Path, text: str, start: int) -> Iterator[Placed]:
     """Records of a list one at a time: the files are large, and so the line of each is known."""
     decoder = json.JSONDecoder()
     at, line, counted = start + 1, 1, 0
-    while True:
+    for number in count(1):
         while at < len(text) and text[at] in " \t\r\n,":
             at += 1
         line, counted = line + text.count("\n", counted, at), at
         if text[at : at + 1] == "]":
+            if text[at + 1 :].strip():
+                raise UsageError(f"line {line} of '{path}' ends the list of records, but more follows")
             return
+        place = f"record {number}, line {line} of '{path}'"
         try:
             row, at = decoder.raw_decode(text, at)
         except ValueError as error:
-            raise UsageError(f"line {line} of '{path}' begins a record that is not JSON: {error}") from None
-        yield f"line {line} of '{path}'", row
+            raise UsageError(f"{place} is not JSON: {error}") from None
+        yield place, row
 
 
 def _text(path: Path) -> str:
