@@ -18,7 +18,7 @@ from mnemic.tasks.key_facts import ANSWER, EOS, KEY, NONE, NOTE, UNANSWERABLE, V
         KeyFacts(length=(16, 64), form="mixed"),
         KeyFacts(length=512, form="note"),
         KeyFacts(length=128, facts=5),
-        KeyFacts(length=(16, 64), form="mixed", query="before"),
+        KeyFacts(length=(16, 64), form="mixed", query="before", absent_direct=0.0),
     ],
     ids=lambda task: task.spec(),
 )
@@ -51,8 +51,9 @@ def test_every_form_tells_the_same_contexts() -> None:
         for split in ("train", "test"):
             a, b = one.sample(split, 300, 3).input_ids, other.sample(split, 300, 3).input_ids
             np.testing.assert_array_equal(a[:, : length + 3], b[:, : length + 3])
-    fewer = KeyFacts(length=32, absent=0.0).sample("train", 300, 3).input_ids
-    np.testing.assert_array_equal(one.sample("train", 300, 3).input_ids[:, :32], fewer[:, :32])
+    for other in (KeyFacts(length=32, absent=0.0), KeyFacts(length=32, form="mixed", absent_direct=0.1)):
+        fewer = other.sample("train", 300, 3).input_ids
+        np.testing.assert_array_equal(one.sample("train", 300, 3).input_ids[:, :32], fewer[:, :32])
     first = KeyFacts(length=32, query="before").sample("train", 300, 3).input_ids
     after = one.sample("train", 300, 3).input_ids
     np.testing.assert_array_equal(first[:, 3 : length + 3], after[:, :length])
@@ -87,6 +88,13 @@ def test_lengths_notes_absent_keys_and_places_follow_their_laws() -> None:
     # of 14 units two are facts: the first of them stands at unit i in 13 - i of 91 choices
     assert chisquare(np.bincount(first, minlength=13), 30_000 * np.arange(13, 0, -1) / 91).pvalue > 1e-4
     assert chisquare(np.bincount(fixed[fixed >= KEY] - KEY, minlength=64)).pvalue > 1e-4
+
+
+def test_rows_without_a_note_may_have_a_chance_of_their_own() -> None:
+    rows = KeyFacts(length=32, form="mixed", notes=0.5, absent=0.4, absent_direct=0.0).sample("train", 4000)
+    noted, absent = (rows.input_ids == NOTE).any(1), rows.slices["absent"].max(1)
+    assert not absent[~noted].any()
+    assert abs(absent[noted].mean() / 2 - 0.4) < 0.03
 
 
 def test_where_every_key_is_told_none_can_be_absent() -> None:

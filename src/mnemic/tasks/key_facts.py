@@ -52,6 +52,7 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
         form: "direct", "note", or "mixed": each row is one or the other.
         notes: share of the rows with a note, in form=mixed.
         absent: chance that an asked key was never told, as far as there are keys left.
+        absent_direct: the same in rows without a note; unset: as in the others.
         query: where Q key key stand, "after" the context or "before" it.
     """
 
@@ -63,6 +64,7 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
     form: Literal["direct", "note", "mixed"] = "direct"
     notes: Annotated[float, Field(ge=0, le=1)] = 0.7
     absent: Annotated[float, Field(ge=0, le=1)] = 0.3
+    absent_direct: Annotated[float, Field(ge=0, le=1)] | None = None
     query: Literal["after", "before"] = "after"
 
     @model_validator(mode="after")
@@ -87,7 +89,9 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
     @property
     def chance(self) -> float:
         """Of the commonest answer: a digit, or that there is none."""
-        return max(1 / VALUES, 1 - (1 - self.absent) ** 2)
+        share, absent = self._share_of_notes, self._chances_of_absence
+        never = sum(p * (1 - (1 - absent[note]) ** 2) for note, p in ((1, share), (0, 1 - share)))
+        return max((1 - never) / VALUES, never)
 
     def information_bits(self) -> float:
         """All facts of the largest row: any two of them may be asked."""
@@ -104,14 +108,15 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
     def draw(self, rng: Generator, rows: int) -> Examples:
         low, high = self._lengths
         lengths = TOKENS_PER_FACT * rng.integers(low // TOKENS_PER_FACT, high // TOKENS_PER_FACT + 1, size=rows)
-        with_note = rng.random(rows) < {"direct": 0.0, "note": 1.0, "mixed": self.notes}[self.form]
+        with_note = rng.random(rows) < self._share_of_notes
+        absent = np.take(self._chances_of_absence, with_note.astype(np.int64))
         ids = np.full((rows, self.max_length), PAD, np.int64)
         labels = np.full_like(ids, UNASKED)
         trained = np.zeros(ids.shape, bool)
         slices = {name: np.zeros(ids.shape, np.int32) for name in ("facts", "absent")}
         for length in np.unique(lengths).tolist():
             mine = np.flatnonzero(lengths == length)
-            context, asked, values = self._told(rng, len(mine), length)
+            context, asked, values = self._told(rng, absent[mine], length)
             answer = np.where((values < 0).any(1), UNANSWERABLE, VALUE + values.sum(1) % VALUES)
             said = np.where(values < 0, NONE, VALUE + values)
             end = self.prompt_length(length)
@@ -159,7 +164,16 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
         ]
 
     def rows_identity(self) -> str:
-        return self.replace(form="direct", notes=0.7, absent=0.3, query="after").hash()
+        return self.replace(form="direct", notes=0.7, absent=0.3, absent_direct=None, query="after").hash()
+
+    @property
+    def _share_of_notes(self) -> float:
+        return {"direct": 0.0, "note": 1.0, "mixed": self.notes}[self.form]
+
+    @property
+    def _chances_of_absence(self) -> tuple[float, float]:
+        """Without a note, and with one."""
+        return self.absent if self.absent_direct is None else self.absent_direct, self.absent
 
     @property
     def _lengths(self) -> tuple[int, int]:
@@ -173,9 +187,11 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
         query = np.concatenate([np.full((len(asked), 1), QUESTION), KEY + asked], axis=1)
         return np.concatenate([context, query] if self.query == "after" else [query, context], axis=1)
 
-    def _told(self, rng: Generator, rows: int, length: int) -> tuple[IntArray, IntArray, IntArray]:
-        """Contexts [B, L], the asked keys [B, 2], and their values [B, 2] or -1."""
-        facts = self._facts_in(length)
+    def _told(
+        self, rng: Generator, absent: NDArray[np.floating[Any]], length: int
+    ) -> tuple[IntArray, IntArray, IntArray]:
+        """Contexts [B, L], the asked keys [B, 2], and their values [B, 2] or -1, given each row's chance of those."""
+        rows, facts = len(absent), self._facts_in(length)
         units = length - facts  # a fact is one unit of two tokens, every noise token one of its own
         keys, values = distinct(rng, rows, min(facts + 2, KEYS), KEYS), rng.integers(VALUES, size=(rows, facts))
         is_fact = rng.random((rows, units)).argsort(axis=1) < facts
@@ -186,7 +202,7 @@ class KeyFacts(TokenTask, frozen=True, extra="forbid"):
         np.put_along_axis(context, at, KEY + keys[:, :facts], 1)
         np.put_along_axis(context, at + 1, VALUE + values, 1)
         asked = distinct(rng, rows, 2, facts)
-        never = (rng.random((rows, 2)) < self.absent) & (np.arange(2) < keys.shape[1] - facts)
+        never = (rng.random((rows, 2)) < absent[:, None]) & (np.arange(2) < keys.shape[1] - facts)
         index = np.where(never, facts + np.arange(2), asked)
         found = np.where(never, -1, np.take_along_axis(values, asked, 1))
         return context, np.take_along_axis(keys, np.minimum(index, keys.shape[1] - 1), 1), found
