@@ -54,9 +54,11 @@ class System:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to teach a model that is there already to use a memory; `rules` holds the options that it lives by."""
+    """A way to teach a model that is there already to use a memory; `rules` holds the options that it lives by, and
+    `mnemic teach VERB` does it."""
 
     name: str
+    verb: str
     place: str
     target: str
     rules: str
@@ -173,7 +175,14 @@ _TASKS = (
 
 _RECIPES = (
     Recipe(
-        name="memento", place="context", target="mnemic.teaching.memento.generation:memento_generate",
+        name="recall-with-reasoning", verb="rwr", place="state",
+        target="mnemic.teaching.rwr.segmented:segmented_answer", rules="mnemic.teaching.rwr.options:MixtureRules",
+        title="Recall with Reasoning (RwR)", paper="Ma et al. 2025", arxiv="2505.03320",
+        summary="A recurrent model notes what it recalls of a context before it answers, segment by segment if it is long.",
+        study="recall-with-reasoning",
+    ),
+    Recipe(
+        name="memento", verb="memento", place="context", target="mnemic.teaching.memento.generation:memento_generate",
         rules="mnemic.teaching.memento.rules:MementoRules",
         title="MEMENTO", paper="Kontonis et al. 2026", arxiv="2604.09852",
         summary="A reasoning model sums up each block of its thoughts, and the block's keys leave the cache.",
@@ -189,6 +198,10 @@ _STUDIES = (
     Study(
         name="memento", target="mnemic.studies.memento:study", title="MEMENTO: a model that manages its own context",
         paper="Kontonis et al. 2026", arxiv="2604.09852",
+    ),
+    Study(
+        name="recall-with-reasoning", target="mnemic.studies.recall_with_reasoning:study",
+        title="Recall with Reasoning: note first, then answer", paper="Ma et al. 2025", arxiv="2505.03320",
     ),
 )
 # fmt: on

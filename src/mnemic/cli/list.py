@@ -31,7 +31,7 @@ def command(as_json: bool) -> None:
         here = [(s.name, s.title, s.memory) for s in systems().values() if s.place == place]
         if here:
             _print_table(PLACES.get(place, place), here)
-    recipes = [(r.name, r.title, f"mnemic teach {r.name}") for r in RECIPES.values()]
+    recipes = [(r.name, r.title, f"mnemic teach {r.verb}") for r in RECIPES.values()]
     _print_table("recipes: teach a model that is there already to use a memory", recipes)
     _print_table("tasks", [(t.name, t.title, t.example) for t in tasks().values()])
     _print_table("studies", [(s.name, s.title, f"mnemic reproduce {s.name}") for s in STUDIES.values()])

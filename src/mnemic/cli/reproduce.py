@@ -83,14 +83,18 @@ def _show(name: str, scale: Scale, seed: int, result: StudyResult, directory: Pa
 
     from mnemic.report.claims import claims_json, claims_table
     from mnemic.report.html import write_report
+    from mnemic.report.sheets import sheet_table
 
     path = directory / "report.html"
     title = f"mnemic: {name}, {scale} scale, seed {seed}"
-    write_report(result.records, path, title, claims=result.claims, figures=result.figures)
+    write_report(result.records, path, title, claims=result.claims, figures=result.figures, sheets=result.sheets)
     if as_json:
-        click.echo(claims_json(name, scale, seed, result.claims))
+        click.echo(claims_json(name, scale, seed, result.claims, result.sheets))
     else:
-        Console(highlight=False).print(claims_table(result.claims))
+        console = Console(highlight=False)
+        console.print(claims_table(result.claims))
+        for sheet in result.sheets:
+            console.print(sheet_table(sheet))
     held = sum(claim.holds for claim in result.claims)
     messages = Console(stderr=True, highlight=False)
     messages.print(f"{held} of {len(result.claims)} claims hold; report: {path}", soft_wrap=True)

@@ -128,7 +128,7 @@ def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
         ]
     elif described["kind"] == "recipe":
         name = described["name"]
-        facts += [("study", f"mnemic reproduce {described['study']}"), ("use", f"mnemic teach {name} --help")]
+        facts += [("study", f"mnemic reproduce {described['study']}"), ("use", f"mnemic teach {described['verb']} --help")]
     elif described["kind"] == "task":
         facts.append(("try", f"mnemic compare {described['example']} attention mamba2"))
     else:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 from rich.text import Text
 
+from mnemic.report.sheets import Sheet, sheets_json
 from mnemic.report.units import score_text
 
 __all__ = ["Claim", "claims_json", "claims_table"]
@@ -46,7 +47,7 @@ def claims_table(claims: Sequence[Claim]) -> Table:
     return table
 
 
-def claims_json(system: str, scale: str, seed: int, claims: Sequence[Claim]) -> str:
+def claims_json(system: str, scale: str, seed: int, claims: Sequence[Claim], sheets: Sequence[Sheet] = ()) -> str:
     """What `mnemic reproduce --json` prints; a study holds when each of its claims does."""
     listed = [claim.model_dump(mode="json") for claim in claims]
     return json.dumps(
@@ -56,6 +57,7 @@ def claims_json(system: str, scale: str, seed: int, claims: Sequence[Claim]) -> 
             "seed": seed,
             "holds": all(claim.holds for claim in claims),
             "claims": listed,
-        },
+        }
+        | ({"tables": sheets_json(sheets)} if sheets else {}),
         ensure_ascii=False,
     )

@@ -15,25 +15,39 @@ from mnemic.report.figure import Chart, Style, styles, swatch
 from mnemic.report.findings import by_task, headline, leaders, warnings_about
 from mnemic.report.markup import Html, join, tag
 from mnemic.report.records import Record
+from mnemic.report.sheets import Sheet, sheet_html
 from mnemic.report.summary import Estimate, Group, group_runs
 
 __all__ = ["chart_card", "claims_section", "page", "write_report"]
 
 
 def write_report(
-    records: Sequence[Record], path: Path, title: str, *, claims: Sequence[Claim] = (), figures: Sequence[Chart] = ()
+    records: Sequence[Record],
+    path: Path,
+    title: str,
+    *,
+    claims: Sequence[Claim] = (),
+    figures: Sequence[Chart] = (),
+    sheets: Sequence[Sheet] = (),
 ) -> None:
-    """Write the page of these runs, and of a study's claims and figures where there are any.
+    """Write the page of these runs, and of a study's claims, figures and tables where there are any.
 
     The file appears whole or not at all, and an older one stays until then.
 
     Raises:
         MnemicError: the folder cannot be written, or the disk is full.
     """
-    write_document(page(records, title, claims=claims, figures=figures), path)
+    write_document(page(records, title, claims=claims, figures=figures, sheets=sheets), path)
 
 
-def page(records: Sequence[Record], title: str, *, claims: Sequence[Claim] = (), figures: Sequence[Chart] = ()) -> Html:
+def page(
+    records: Sequence[Record],
+    title: str,
+    *,
+    claims: Sequence[Claim] = (),
+    figures: Sequence[Chart] = (),
+    sheets: Sequence[Sheet] = (),
+) -> Html:
     """The document as a string."""
     tasks = by_task(records)
     groups = {task: group_runs(runs) for task, runs in tasks.items()}
@@ -41,16 +55,19 @@ def page(records: Sequence[Record], title: str, *, claims: Sequence[Claim] = (),
     return document(
         title,
         _header(title, tasks, groups),
-        claims_section(claims, figures, look) if claims or figures else None,
+        claims_section(claims, figures, look, sheets) if claims or figures else None,
         [_task_section(f"task{i}", task, runs, groups[task], look) for i, (task, runs) in enumerate(tasks.items())],
         how_to_reproduce(records),
     )
 
 
 def claims_section(
-    claims: Sequence[Claim], figures: Sequence[Chart] = (), look: dict[str, Style] | None = None
+    claims: Sequence[Claim],
+    figures: Sequence[Chart] = (),
+    look: dict[str, Style] | None = None,
+    sheets: Sequence[Sheet] = (),
 ) -> Html:
-    """A study's claims, each with its verdict, and the study's own figures."""
+    """A study's claims, each with its verdict, and the study's own figures and tables."""
     held = sum(claim.holds for claim in claims)
     head = tag("tr", [tag("th", name, scope="col") for name in ("claim", "published", "measured", "asked", "verdict")])
     rows = [
@@ -77,6 +94,7 @@ def claims_section(
         tag("p", f"{held} of {len(claims)} claims hold.", class_="finding") if claims else None,
         _scrolling(tag("table", tag("thead", head), tag("tbody", rows), class_="claims"), "Claims") if claims else None,
         tag("div", [chart_card(figure, look or {}) for figure in figures], class_="charts") if figures else None,
+        [sheet_html(sheet) for sheet in sheets],
         id="claims",
     )
 

@@ -14,6 +14,7 @@ from mnemic.errors import UsageError
 from mnemic.report.claims import Claim
 from mnemic.report.figure import Chart
 from mnemic.report.records import Record
+from mnemic.report.sheets import Sheet
 from mnemic.tasks.base import TaskConfig
 from mnemic.training.comparison import best_rate
 from mnemic.training.config import TUNING_SEED, TrainConfig
@@ -25,6 +26,7 @@ __all__ = ["LR_GRID", "Arm", "Scale", "StudyResult", "accuracy", "check_seed", "
 
 Scale = Literal["laptop", "gpu"]
 LR_GRID = (1e-3, 3e-3, 1e-2)
+_TUNING_SEEDS = range(TUNING_SEED, TUNING_SEED + 10)
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class StudyResult:
         claims: in the order in which they are told.
         records: the judged runs, from which everything else was made.
         figures: for the report, beside those that it draws of every task.
+        sheets: the study's own tables.
     """
 
     claims: tuple[Claim, ...]
     records: tuple[Record, ...]
     figures: tuple[Chart, ...] = ()
+    sheets: tuple[Sheet, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -132,8 +136,11 @@ def check_seed(seed: int) -> None:
     Raises:
         UsageError: the seed may not judge.
     """
-    if seed == TUNING_SEED:
-        raise UsageError(f"seed {TUNING_SEED} chooses the learning rates, so it cannot judge them; take another")
+    if seed in _TUNING_SEEDS:
+        raise UsageError(
+            f"seed {seed} chooses rates and steps, as all from {TUNING_SEED} to {_TUNING_SEEDS[-1]} do, so it cannot "
+            "judge them; take another"
+        )
     if seed < 0:
         raise UsageError(f"seed {seed} must be at least 0")
 

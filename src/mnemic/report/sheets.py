@@ -1,0 +1,60 @@
+"""A study's own tables: what it measured, arm by arm, for the terminal, the page and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from mnemic.report.markup import Html, tag
+
+__all__ = ["Sheet", "sheet_html", "sheet_table", "sheets_json"]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """
+    Attributes:
+        head: names of the columns; the first is that of the rows.
+        rows: as wide as the head, finished text.
+        note: how to read it.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def sheet_table(sheet: Sheet) -> Table:
+    """For the terminal."""
+    table = Table(
+        box=SIMPLE_HEAD, title=Text(sheet.title), title_justify="left", caption=Text(sheet.note),
+        caption_justify="left", pad_edge=False,
+    )  # fmt: skip
+    for number, name in enumerate(sheet.head):
+        table.add_column(Text(name), justify="right" if number else "left")
+    for row in sheet.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def sheet_html(sheet: Sheet) -> Html:
+    """For the page."""
+    head = tag("tr", [tag("th", name, scope="col") for name in sheet.head])
+    rows = [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in sheet.rows]
+    table = tag("table", tag("thead", head), tag("tbody", rows), class_="results")
+    return tag(
+        "section",
+        tag("h3", sheet.title),
+        tag("div", table, class_="scroll", role="region", aria_label=sheet.title, tabindex=0),
+        tag("p", sheet.note, class_="note") if sheet.note else None,
+    )
+
+
+def sheets_json(sheets: Sequence[Sheet]) -> list[dict[str, Any]]:
+    return [asdict(sheet) for sheet in sheets]
