@@ -16,7 +16,7 @@ from mnemic.llm.errors import (
     Stopped,
 )
 from mnemic.llm.fake import FakeLLM
-from mnemic.llm.protocol import LLM, Completion, Metered, Totals, Usage
+from mnemic.llm.protocol import LLM, Completion, Metered, MeteredLLM, Totals, Usage
 from mnemic.llm.retries import Retries
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "LLMClient",
     "LLMError",
     "Metered",
+    "MeteredLLM",
     "Price",
     "ResponseCache",
     "Retries",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Check", "Completion", "LLM", "Messages", "Metered", "Totals", "Usage"]
+__all__ = ["Check", "Completion", "LLM", "Messages", "Metered", "MeteredLLM", "Totals", "Usage"]
 
 Messages = Sequence[Mapping[str, str]]
 Check = Callable[[Any], str | None]
@@ -114,3 +114,7 @@ class Metered(Protocol):
     def go_on(self) -> None:
         """Take back `stop`."""
         ...
+
+
+class MeteredLLM(LLM, Metered, Protocol):
+    """A language model whose calls can be counted and stopped."""

@@ -46,6 +46,7 @@ def run_pipeline(
     force: bool = False,
     on_progress: OnProgress | None = None,
     name: str = "items",
+    total: int | None = None,
     llm: Metered | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Manifest:
@@ -61,6 +62,7 @@ def run_pipeline(
             not be reached are always tried again.
         force: when the folder's build has another configuration, move that aside and build anew.
         name: of the result, `<name>.jsonl`.
+        total: how many items there are, for progress, where they do not say themselves.
         llm: the client behind the stages, for progress and so that a stop need not wait for its pauses.
         should_stop: asked many times a second. SIGINT and SIGTERM also stop the build, where nobody else handles them.
 
@@ -74,7 +76,7 @@ def run_pipeline(
     if workers < 1:
         raise UsageError(f"workers is {workers}; it must be at least 1")
     folder = BuildFolder(Path(directory), name, config, [(stage.name, stage.version) for stage in stages], force)
-    total = len(items) if isinstance(items, Sized) else None
+    total = len(items) if isinstance(items, Sized) else total
     meter = Meter(folder.path / "progress.json", total, llm, on_progress)
     return _Build(folder, stages, meter, workers, retry_failed, llm).run(items, should_stop)
 

@@ -121,11 +121,13 @@ class _Record(_Part):
         return json.dumps(self.model_dump(mode="json", by_alias=True), ensure_ascii=False)
 
     def failed(self, error: str) -> Self:
-        """The same record as one that cannot be used.
+        """The same record as one that cannot be used; one that cannot already keeps its reason.
 
         Args:
             error: "reason: details"; what stands before the colon is what reports count.
         """
+        if self.status == "failed":
+            return self
         return self.model_validate({**self.model_dump(by_alias=True), "status": "failed", "error": error})
 
 

@@ -64,13 +64,13 @@ def seed_traces(read: Callable[[], Iterator[TraceRecord]], rules: SeedRules) -> 
         selection = select(read(), rules)
         for record in read():
             if reason := selection.refused.get(record.id):
-                yield record if record.status == "failed" else record.failed(reason)
+                yield record.failed(reason)
             elif record.id in selection.chosen:
                 yield record
         return
     for record in read():
         reason = _reason(record, rules)
-        yield record.failed(reason) if reason and record.status == "ok" else record
+        yield record.failed(reason) if reason else record
 
 
 def select(records: Iterator[TraceRecord], rules: SeedRules) -> Selection:

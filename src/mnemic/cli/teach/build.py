@@ -14,7 +14,8 @@ from mnemic.cli.teach.teacher import ORACLE, check_given, client, price_of, resu
 from mnemic.errors import MnemicError, UsageError
 
 if TYPE_CHECKING:
-    from mnemic.teaching.memento.build import Teacher, TraceBuild
+    from mnemic.llm import MeteredLLM
+    from mnemic.teaching.memento.build import TraceBuild
     from mnemic.teaching.memento.options import BuildOptions
 
 __all__ = ["command"]
@@ -111,7 +112,7 @@ def _options(given: dict[str, Any]) -> BuildOptions:
     return validated("build", BuildOptions, {**own, "writing": writing, "filter": kept})
 
 
-def _finish(build: TraceBuild, output: Path, teacher: Teacher, as_json: bool) -> None:
+def _finish(build: TraceBuild, output: Path, teacher: MeteredLLM, as_json: bool) -> None:
     from dataclasses import asdict
 
     from mnemic.cli.teach.validate import print_report

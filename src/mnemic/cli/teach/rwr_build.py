@@ -14,7 +14,8 @@ from mnemic.cli.teach.teacher import ORACLE, check_given, client, price_of, resu
 from mnemic.errors import MnemicError, UsageError
 
 if TYPE_CHECKING:
-    from mnemic.teaching.rwr.build import RecallBuild, Teacher
+    from mnemic.llm import MeteredLLM
+    from mnemic.teaching.rwr.build import RecallBuild
     from mnemic.teaching.rwr.examples import Example
     from mnemic.teaching.rwr.histories import History
     from mnemic.teaching.rwr.options import MixtureRules, RecallOptions
@@ -127,7 +128,7 @@ def _examples(source: str, given: dict[str, Any]) -> tuple[list[History], Read, 
     return [], read, given["limit"] if on_the_hub else sum(1 for _ in read())
 
 
-def _finish(build: RecallBuild, output: Path, teacher: Teacher, as_json: bool) -> None:
+def _finish(build: RecallBuild, output: Path, teacher: MeteredLLM, as_json: bool) -> None:
     from dataclasses import asdict
 
     from mnemic.cli.teach.validate import print_report

@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mnemic.errors import MnemicError
-from mnemic.llm import LLM, Metered
+from mnemic.llm import LLM, MeteredLLM
 from mnemic.teaching.build_folder import written_aside
 from mnemic.teaching.memento.boundaries import score_boundaries
 from mnemic.teaching.memento.filters import why_dropped
@@ -27,16 +27,12 @@ from mnemic.teaching.tokens import TokenCounter, token_counter
 from mnemic.teaching.validation import ValidationReport, validate
 from mnemic.version import __version__
 
-__all__ = ["RESULT", "Teacher", "TraceBuild", "build_traces", "stages"]
+__all__ = ["RESULT", "TraceBuild", "build_traces", "stages"]
 
 RESULT = "traces"
 _VERSION = 1
 
 Item = dict[str, Any]
-
-
-class Teacher(LLM, Metered, Protocol):
-    """A language model whose calls can be counted and stopped."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class TraceBuild:
 def build_traces(
     records: Iterable[TraceRecord],
     directory: str | Path,
-    llm: Teacher,
+    llm: MeteredLLM,
     *,
     options: BuildOptions | None = None,
     judge: LLM | None = None,
@@ -91,10 +87,9 @@ def build_traces(
         "judge": (judge or llm).model,
         "prompts": PROMPT_HASH,
     }
-    total = len(records) if isinstance(records, Sized) else total
     manifest = run_pipeline(
         stages(llm, options, counter, judge),
-        _items(records) if total is None else _CountedItems(records, total),
+        _items(records),
         directory,
         config=config,
         workers=workers,
@@ -102,6 +97,7 @@ def build_traces(
         force=force,
         on_progress=on_progress,
         name=RESULT,
+        total=len(records) if isinstance(records, Sized) else total,
         llm=llm,
     )
     build = TraceBuild(manifest, validate(Path(directory) / f"{RESULT}.jsonl", counter))
@@ -113,19 +109,6 @@ def build_traces(
 def _items(records: Iterable[TraceRecord]) -> Iterator[Item]:
     for record in records:
         yield {"id": record.id, "record": record.model_dump(mode="json", by_alias=True)}
-
-
-class _CountedItems:
-    """Items that are read when they are needed, and say how many they are."""
-
-    def __init__(self, records: Iterable[TraceRecord], total: int) -> None:
-        self._records, self._total = records, total
-
-    def __iter__(self) -> Iterator[Item]:
-        return _items(self._records)
-
-    def __len__(self) -> int:
-        return self._total
 
 
 def stages(llm: LLM, options: BuildOptions, counter: TokenCounter, judge: LLM | None = None) -> list[Stage]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from mnemic.llm import LLM, Metered
+from mnemic.llm import LLM, MeteredLLM
 from mnemic.teaching.build_folder import written_aside
 from mnemic.teaching.pipeline import BuildProgress, Dropped, Manifest, Stage, run_pipeline
 from mnemic.teaching.records import RECALL, Provenance, RecallRecord, Verified
@@ -29,17 +29,13 @@ from mnemic.teaching.tokens import TokenCounter, token_counter
 from mnemic.teaching.validation import ValidationReport, validate
 from mnemic.version import __version__
 
-__all__ = ["RESULT", "RecallBuild", "Teacher", "build_recall", "stages"]
+__all__ = ["RESULT", "RecallBuild", "build_recall", "stages"]
 
 RESULT = "recall"
 _MADE = "examples"
 _VERSION = 1
 
 Item = dict[str, Any]
-
-
-class Teacher(LLM, Metered, Protocol):
-    """A language model whose calls can be counted and stopped."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class RecallBuild:
 def build_recall(
     read: Callable[[], Iterable[Example]],
     directory: str | Path,
-    teacher: Teacher,
+    teacher: MeteredLLM,
     *,
     options: RecallOptions | None = None,
     mixture: MixtureRules | None = None,
@@ -111,7 +107,7 @@ def build_recall(
     distractors = Distractors(example.context for example in islice(read(), options.distractor_contexts))
     manifest = run_pipeline(
         stages(teacher, options, counter, distractors, verifier),
-        _Items(read) if total is None else _CountedItems(read, total),
+        ({"id": example.id, "example": example.model_dump(mode="json")} for example in read()),
         folder,
         config=config,
         workers=workers,
@@ -119,6 +115,7 @@ def build_recall(
         force=force,
         on_progress=on_progress,
         name=_MADE,
+        total=total,
         llm=teacher,
     )
     made, left_out = written_rows(folder, _MADE, RESULT, mixture)
@@ -127,28 +124,6 @@ def build_recall(
     with written_aside(folder / "report.json") as file:
         json.dump(build.summary(), file, ensure_ascii=False, indent=1)
     return build
-
-
-class _Items:
-    """Items that are read when they are needed."""
-
-    def __init__(self, read: Callable[[], Iterable[Example]]) -> None:
-        self._read = read
-
-    def __iter__(self) -> Iterator[Item]:
-        for example in self._read():
-            yield {"id": example.id, "example": example.model_dump(mode="json")}
-
-
-class _CountedItems(_Items):
-    """Items that say how many they are."""
-
-    def __init__(self, read: Callable[[], Iterable[Example]], total: int) -> None:
-        super().__init__(read)
-        self._total = total
-
-    def __len__(self) -> int:
-        return self._total
 
 
 def stages(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import MappingProxyType
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from mnemic.errors import UsageError, nearest
-from mnemic.options import explain
-from mnemic.teaching.importers import row_meta, row_name
 from mnemic.teaching.records import Meta, Text
+from mnemic.teaching.row_formats import RowFormats, row_meta, row_name
 from mnemic.teaching.rwr.histories import HISTORIES, History
-from mnemic.teaching.sources import Row, open_shards, rows_of
+from mnemic.teaching.sources import Row
 
-__all__ = ["FORMATS", "Example", "examples_of", "from_rows", "read_examples"]
+__all__ = ["Example", "examples_of", "from_rows", "read_examples"]
 
 
 class Example(BaseModel):
@@ -36,24 +34,9 @@ class Example(BaseModel):
     def answers(self) -> tuple[str, ...]:
         return (self.answer, *(alias for alias in self.aliases if alias.strip()))
 
-
-def read_examples(
-    source: str, *, format: str | None = None, limit: int | None = None, seed: int = 0, split: str = "train"
-) -> Iterator[Example]:
-    """The examples of a source, each id once.
-
-    Args:
-        source: see `sources.open_shards`.
-        format: one of `FORMATS`; by default what the first row looks like.
-        limit: this many, drawn from all shards in turn; by default all, in order.
-        seed: of that draw.
-
-    Raises:
-        UsageError: the source cannot be read, or its rows are of no known format.
-    """
-    if format is not None and format not in FORMATS:
-        raise UsageError(f"unknown format '{format}'{nearest(format, FORMATS)}")
-    yield from from_rows(rows_of(open_shards(source, split), limit, seed), source, format)
+    def failed(self, error: str) -> Self:
+        """The same as one that cannot be used; one that cannot already keeps its reason."""
+        return self.model_copy(update={"error": self.error or error})
 
 
 def examples_of(histories: Iterable[History]) -> Iterator[Example]:
@@ -66,44 +49,6 @@ def examples_of(histories: Iterable[History]) -> Iterator[Example]:
             yield Example(id=name, context=context, query=question.query, answer=question.answer, meta=meta)
 
 
-def from_rows(rows: Iterable[Row], source: str, format: str | None = None) -> Iterator[Example]:
-    """Examples of rows; the second of two rows with one id cannot be used, and has another id."""
-    seen: dict[str, int] = {}
-    for row in rows:
-        format = format or _recognised(row, source)
-        example = _imported(row, format, source)
-        copies = seen[example.id] = seen.get(example.id, 0) + 1
-        if copies > 1:
-            error = example.error or f"duplicate_id: {example.id} was there before"
-            example = example.model_copy(update={"id": f"{example.id}#{copies}", "error": error})
-        yield example
-
-
-def _recognised(row: Row, source: str) -> str:
-    for format, columns in _COLUMNS.items():
-        if columns <= row.keys():
-            return format
-    wanted = "; ".join(f"{format}: {', '.join(sorted(columns))}" for format, columns in _COLUMNS.items())
-    raise UsageError(f"the rows of '{source}' have the columns {', '.join(map(str, row))}; known are {wanted}")
-
-
-def _imported(row: Row, format: str, source: str) -> Example:
-    try:
-        example = FORMATS[format](row, source)
-        blank = next((name for name in ("query", "answer") if not getattr(example, name).strip()), None)
-        if blank is None:
-            return example
-        return example.model_copy(update={"error": f"no_{blank}: the {blank} is blank"})
-    except KeyError as missing:
-        error = f"bad_row: there is no column {missing}"
-    except ValidationError as wrong:
-        code = wrong.errors()[0]["type"]
-        error = f"{code if code == 'not_unicode' else 'bad_row'}: {explain('row', Example, wrong)}"
-    name = row_name(row, json.dumps(row, default=str, sort_keys=True)).encode("utf-8", "replace").decode()
-    said = error.encode("utf-8", "replace").decode()
-    return Example(id=name, context="", query="", answer="", meta=Meta(source=source), error=said)
-
-
 def _recall(row: Row, source: str) -> Example:
     """`context`, `query` and `answer`, and `aliases` where there are any; an answer may be a list, its spellings."""
     answer, aliases = row["answer"], row.get("aliases") or ()
@@ -111,10 +56,7 @@ def _recall(row: Row, source: str) -> Example:
         answer, aliases = answer[0], (*answer[1:], *aliases)
     answer = str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
     name = row_name(row, str(row["context"]), str(row["query"]), str(answer))
-    return Example.model_validate(
-        {"id": name, "context": row["context"], "query": row["query"], "answer": answer, "aliases": aliases,
-         "meta": row_meta(row, source)}
-    )  # fmt: skip
+    return _example(row, source, id=name, context=row["context"], query=row["query"], answer=answer, aliases=aliases)
 
 
 def _open_orca(row: Row, source: str) -> Example:
@@ -129,9 +71,13 @@ def _open_orca(row: Row, source: str) -> Example:
         context, query = _split(question)
     asked = f"{system.strip()}\n{query}" if system.strip() else query
     name = row_name(row, str(system), str(question), str(row["response"]))
-    return Example.model_validate(
-        {"id": name, "context": context, "query": asked, "answer": row["response"], "meta": row_meta(row, source)}
-    )
+    return _example(row, source, id=name, context=context, query=asked, answer=row["response"])
+
+
+def _example(row: Row, source: str, **fields: Any) -> Example:
+    example = Example.model_validate({**fields, "meta": row_meta(row, source)})
+    blank = next((name for name in ("query", "answer") if not getattr(example, name).strip()), None)
+    return example if blank is None else example.failed(f"no_{blank}: the {blank} is blank")
 
 
 _ASKS = re.compile(r"\?[\"'”’)\]]*\s*$|^\s*(?:q|question|query|instruction|task)\s*:", re.IGNORECASE)
@@ -155,11 +101,18 @@ def _split(text: str) -> tuple[str, str]:
     return "\n".join(context), "\n".join(query)
 
 
-_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "recall": frozenset({"context", "query", "answer"}),
-        "open-orca": frozenset({"question", "response"}),
-    }
+def _unusable(name: str, source: str, error: str) -> Example:
+    return Example(id=name, context="", query="", answer="", meta=Meta(source=source), error=error)
+
+
+_FORMATS: RowFormats[Example] = RowFormats(
+    kind=Example,
+    makers=MappingProxyType({"recall": _recall, "open-orca": _open_orca}),
+    columns=MappingProxyType(
+        {"recall": frozenset({"context", "query", "answer"}), "open-orca": frozenset({"question", "response"})}
+    ),
+    unusable=_unusable,
+    own_codes=frozenset({"not_unicode"}),
 )
 
-FORMATS: Mapping[str, Callable[[Row, str], Example]] = MappingProxyType({"recall": _recall, "open-orca": _open_orca})
+read_examples, from_rows = _FORMATS.read, _FORMATS.of
