@@ -85,6 +85,10 @@ def test_a_server_answers_and_is_not_asked_twice(tmp_path, server):
     assert len(server.asked) == 14
     said = json.loads(whole.stdout)
     assert (said["groups"]["abstention"]["score"], said["groups"]["answerable"]["score"]) == (1, 0)
+    assert (said["cost"]["prompt_tokens"], said["cost"]["completion_tokens"]) == (1400, 140)
+    assert (said["cost"]["speed"], said["cost"]["state_bytes"]) == (None, None)
+    again = run(*options[:-1], "--force", "--without-known-bad", "--max-new-tokens", 5)
+    assert "read 1,400 tokens; wrote 140 tokens; " in again.stdout
     assert run(*options, "--mode", "direct").exit_code == 2
     assert run(*options, "--mode", "segments", "--segment-tokens", 120, "--force").exit_code == 0
     assert len(server.asked) > 3 * 14

@@ -47,7 +47,8 @@ def test_a_model_behind_the_protocol_is_asked_in_each_mode(tmp_path, mode):
     assert found.summary.groups["all"]["score"] == 1
     assert found.summary.abstention["precision"] == found.summary.abstention["recall"] == 1
     assert [row["id"] for row in found.rows] == [item.id for item in ITEMS]
-    assert all(row["prompt_tokens"] > 0 for row in found.rows)
+    # this model does not count its tokens, and nobody guesses them
+    assert all(row["prompt_tokens"] is None and row["seconds"] > 0 for row in found.rows)
     if mode == "segments":
         assert max(map(COUNTER.count, asks)) <= 200 + 10
         assert all((row["notes"] == []) == row["is_abstention"] for row in found.rows)

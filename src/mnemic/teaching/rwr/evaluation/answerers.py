@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Protocol, get_args
 from pydantic import AliasChoices, Field
 
 from mnemic.errors import MnemicError, UsageError, nearest
-from mnemic.llm import LLM
+from mnemic.llm import LLM, Completion
 from mnemic.teaching.rwr.canon import UNANSWERABLE
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem
 from mnemic.teaching.rwr.evaluation.reading import Entry, read_entries
@@ -106,7 +106,7 @@ class LLMAnswerer:
         else:
             notes = self._notes(call, item.context_text)
             answer = (call.ask("\n\n".join(notes), "answer").answer or "") if notes else UNANSWERABLE
-        return Answered(answer, notes, call.prompt_tokens, call.completion_tokens, time.monotonic() - began)
+        return call.answered(answer, notes, time.monotonic() - began)
 
     def _notes(self, call: _Call, text: str) -> tuple[str, ...]:
         """Notes on the segments of a text, and notes on these until they fit one segment or grow no shorter."""
@@ -129,15 +129,26 @@ class _Call:
 
     def __init__(self, llm: LLM, query: str, max_tokens: int | None) -> None:
         self._llm, self._query, self._max_tokens = llm, query, max_tokens
-        self.prompt_tokens = self.completion_tokens = 0
+        self._done: list[Completion] = []
 
     def ask(self, context: str, mode: Mode) -> Reply:
         messages = [{"role": "user", "content": prompt_text(context, self._query, mode=mode)}]
         tag = NOTE_TAG if mode == "summary" else ANSWER_TAG
         done = self._llm.complete(messages, max_tokens=self._max_tokens, tag=tag)
-        self.prompt_tokens += done.usage.prompt_tokens
-        self.completion_tokens += done.usage.completion_tokens
+        self._done.append(done)
         return parse_reply(done.text, mode=mode)
+
+    def answered(self, answer: str, notes: tuple[str, ...], seconds: float) -> Answered:
+        """With what is known: not tokens that the server does not report, nor the time of replies that were there."""
+        usages = [done.usage for done in self._done]
+        are_counted = not any(usage.estimated for usage in usages)
+        return Answered(
+            answer,
+            notes,
+            sum(usage.prompt_tokens for usage in usages) if are_counted else None,
+            sum(usage.completion_tokens for usage in usages) if are_counted else None,
+            None if any(done.cached for done in self._done) else seconds,
+        )
 
 
 class _Prediction(Entry):
