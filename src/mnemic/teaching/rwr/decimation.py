@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mnemic.errors import UsageError
 from mnemic.teaching.rwr.dropped_tokens import DroppedTokens
-from mnemic.teaching.rwr.steps import has_steps, layers_of
+from mnemic.teaching.rwr.steps import has_steps, layers_of, shortest_step
 
 __all__ = ["Decimation", "decimated"]
 
@@ -47,13 +47,18 @@ class Decimation(BaseModel):
         """Indices of the layers that drop tokens.
 
         Raises:
-            UsageError: a model without layers of Mamba, or a `layer` that is none of them.
+            UsageError: a model without layers of Mamba, a `layer` that is none, steps that cannot be zero.
         """
-        able = [index for index, layer in enumerate(layers_of(model)) if has_steps(layer)]
+        layers = layers_of(model)
+        able = [index for index, layer in enumerate(layers) if has_steps(layer)]
         if self.layer is not None and self.layer not in able:
             raise UsageError(f"layer is {self.layer}; the layers of Mamba in this model are {_spans(able)}")
-        first = len(layers_of(model)) // 2 if self.layer is None else self.layer
-        return [index for index in able if index >= min(first, able[-1])][: self.layers]
+        first = min(len(layers) // 2, able[-1]) if self.layer is None else self.layer
+        chosen = [index for index in able if index >= first][: self.layers]
+        for index in chosen:
+            if shortest := shortest_step(layers[index]):
+                raise UsageError(f"the steps of layer {index} are at least {shortest:g}; only steps of 0 drop a token")
+        return chosen
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
 from mnemic.errors import UsageError
 from mnemic.state.mamba2 import Mamba2
 
-__all__ = ["NO_STEP", "StepChange", "change_steps", "has_steps", "heads_of", "layers_of"]
+__all__ = ["NO_STEP", "StepChange", "change_steps", "has_steps", "heads_of", "layers_of", "shortest_step"]
 
 NO_STEP = -1e4  # an offset whose softplus is 0 in every precision, and which float16 still holds
 
@@ -69,16 +69,14 @@ def heads_of(layer: nn.Module) -> int:
     return _mixer(layer).A_log.shape[0]
 
 
-def change_steps(layer: nn.Module, change: Change) -> list[RemovableHandle]:
-    """Let `change` decide over the steps of a layer that has some, until the handles are removed.
+def shortest_step(layer: nn.Module) -> float:
+    """The bound below which no step of a layer falls."""
+    return _limit(_mixer(layer))[0]
 
-    Raises:
-        UsageError: a layer whose steps have a lower bound, so that none can be zero.
-    """
+
+def change_steps(layer: nn.Module, change: Change) -> list[RemovableHandle]:
+    """Let `change` decide over the steps of a layer that has some, until the handles are removed."""
     mixer = _mixer(layer)
-    low = _limit(mixer)[0]
-    if low > 0:
-        raise UsageError(f"the steps of layer {_index(mixer)} are at least {low:g}; they must be allowed to be 0")
     if isinstance(mixer, MambaMixer):
         return _change_mamba1(mixer, change)
     proj: nn.Module = mixer.proj if isinstance(mixer, Mamba2) else mixer.in_proj
@@ -130,10 +128,6 @@ def _limit(mixer: Any) -> tuple[float, float | None]:
     if isinstance(mixer, Mamba2):
         return mixer.config.dt_limit
     return tuple(getattr(mixer, "time_step_limit", (0.0, None)))
-
-
-def _index(mixer: Any) -> int:
-    return int(mixer.layer_index if isinstance(mixer, Mamba2) else mixer.layer_idx)
 
 
 def _mixer(layer: nn.Module) -> Any:
