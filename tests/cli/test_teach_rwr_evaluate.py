@@ -119,6 +119,8 @@ def test_a_judge_decides(tmp_path, server):
         (("--endpoint", "localhost:1", "--model", "m", "--data", DATA), "http://"),
         (("--endpoint", "http://localhost:1/v1", "--model", "m", "--data", DATA, "--recent", 5), "--recent"),
         (("--rules", "--data", "longmemeval:gone.json"), "no file"),
+        (("--rules", "--data", DATA, "--decimate", "2000"), "CHECKPOINT"),
+        (("model", "--data", DATA, "--decimate", "2000,x"), "how many tokens to keep"),
     ],
 )
 def test_wrong_use_is_explained(tmp_path, monkeypatch, options, said):

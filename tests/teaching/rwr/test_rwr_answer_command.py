@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mnemic.cli import cli
 from mnemic.models import MnemicConfig, MnemicForCausalLM
+from mnemic.teaching.rwr.decimation import Decimation
 
 CONTEXT = "2024-03-01\nUser: The cat is Nimbus.\n\n2024-03-02\nUser: I moved to Oslo.\n"
 
@@ -21,7 +22,11 @@ def checkpoint(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp("rwr") / "taught"
     torch.manual_seed(0)
     layers = [{"mixer": "mamba2", "head_width": 8, "state": 8}]
-    MnemicForCausalLM(MnemicConfig(VOCABULARY, 16, 1, layers=layers)).save_pretrained(folder)
+    made = MnemicForCausalLM(MnemicConfig(VOCABULARY, 16, 1, layers=layers, init="normal", initializer_range=1.0))
+    torch.nn.init.constant_(
+        made.model.layers[0].mixer.A_log, -5.0
+    )  # fades slowly: all tokens count
+    made.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return folder
 
@@ -74,6 +79,29 @@ def test_a_model_without_a_state_says_so_and_answers(context: Path, tmp_path: Pa
     byte_tokenizer().save_pretrained(tmp_path / "llama")
     found = json.loads(answer(tmp_path / "llama", "--context", context, "--question", "a", *SMALL, "--json").stdout)
     assert found["state_bytes"] is None
+
+
+@pytest.mark.parametrize("mode", ["note", "direct", "segments"])
+def test_a_decimated_prompt_is_answered_by_what_is_left_of_it(checkpoint: Path, context: Path, mode: str) -> None:
+    options = ("--context", context, "--question", "Who?", "--mode", mode, "--segment-tokens", 45, *SMALL, "--json")
+    whole = json.loads(answer(checkpoint, *options).stdout)
+    found = json.loads(answer(checkpoint, *options, "--decimate", "21,0").stdout)
+    assert found["decimation"] == Decimation(keep=21, layer=0).model_dump()
+    assert "decimation" not in whole
+    everything = json.loads(answer(checkpoint, *options, "--decimate", 10_000).stdout)
+    keys = ("question", "answer", "text") if mode != "segments" else ("question", "answer", "notes")
+    assert [[one[key] for key in keys] for one in everything["results"]] == [
+        [one[key] for key in keys] for one in whole["results"]
+    ]
+    if mode != "segments":
+        assert found["results"][0]["text"] != whole["results"][0]["text"]
+
+
+def test_what_cannot_be_decimated_is_said_before_anything_is_answered(checkpoint: Path, context: Path) -> None:
+    asked = ("--context", context, "--question", "a")
+    for given in ("0", "x", "20,", "20,-1", "20,1,2"):
+        assert "how many tokens to keep" in answer(checkpoint, *asked, "--decimate", given, code=2).output
+    assert "layer is 7" in answer(checkpoint, *asked, "--decimate", "20,7", code=2).output
 
 
 def test_wrong_input_is_explained(checkpoint: Path, context: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Mamba2Config, Mamba2ForC
 from mnemic.errors import UsageError
 from mnemic.teaching.rwr.answering import answer_questions
 from mnemic.teaching.rwr.completion import Decoding
+from mnemic.teaching.rwr.decimation import Decimation, decimated
 from mnemic.teaching.rwr.evaluated_checkpoint import CheckpointAnswerer
 from mnemic.teaching.rwr.evaluation.evaluate import evaluate
 from mnemic.teaching.rwr.evaluation.miniatures import miniatures
@@ -61,6 +62,26 @@ def test_a_model_without_a_state_says_what_it_holds_and_lengths_are_in_its_own_t
     assert row["speed"]["held_bytes"] == 2 * 2 * 4 * 32 * row["prompt_tokens"]
     assert row["length"] == len(tokenizer.encode(item.context_text, add_special_tokens=False)) != item.length()
     assert f"length {length_bucket(row['length'], 50)}" in found.summary.groups
+
+
+def test_a_decimated_checkpoint_is_another_one(small):
+    """It answers as `answer_questions` does inside `decimated`, says so in its settings, and the model is as it was."""
+    for layer in small[0].backbone.layers:  # so that states fade slowly and weigh, and all tokens count
+        torch.nn.init.constant_(layer.mixer.A_log, -5.0)
+        torch.nn.init.normal_(layer.mixer.in_proj.weight)
+    item, options = next(miniatures(1, length=60)), Decimation(keep=20, layer=0)
+    answerer = CheckpointAnswerer(*small, name="small", mode="direct", max_new_tokens=6, decimation=options)
+    asked = (*small, item.context_text, [item.query_text])
+    decoding = Decoding(max_new_tokens=6)
+    with decimated(small[0], options):
+        inside = answer_questions(*asked, mode="answer", decoding=decoding).answered[0]
+    assert answerer(item).answer == (inside.reply.answer or "")
+    assert answerer.settings["decimation"]["keep"] == 20
+    assert "decimation" not in CheckpointAnswerer(*small, name="small").settings
+    outside = answer_questions(*asked, mode="answer", decoding=decoding).answered[0]
+    assert outside.text != inside.text
+    with pytest.raises(UsageError, match="layer is 9"):
+        CheckpointAnswerer(*small, name="small", decimation=Decimation(layer=9))
 
 
 def test_an_unknown_mode_is_refused(small):

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-__all__ = ["Pairs"]
+__all__ = ["Decimate", "Pairs"]
 
 
 class Pairs(click.ParamType[Any]):
@@ -34,3 +34,23 @@ class Pairs(click.ParamType[Any]):
             pass
         example = "math=.667,code=.213,science=.12" if self.named else "2.5,10"
         raise click.BadParameter(f"'{value}' is not a list such as {example}", ctx, param)
+
+
+class Decimate(click.ParamType[Any]):
+    """ "2000" or "2000,12", the options keep and layer of a decimation."""
+
+    name = "tokens"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        keep, comma, layer = value.partition(",")
+        try:
+            found = {"keep": int(keep), **({"layer": int(layer)} if comma else {})}
+        except ValueError:
+            found = {}
+        if not found or found["keep"] < 1 or found.get("layer", 0) < 0:
+            raise click.BadParameter(
+                f"'{value}' is not how many tokens to keep, or that and a layer: 2000,12", ctx, param
+            )
+        return found

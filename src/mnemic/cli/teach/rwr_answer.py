@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mnemic.cli.teach.parameters import Decimate
 from mnemic.errors import UsageError
 
 __all__ = ["command"]
@@ -34,6 +36,12 @@ _SAID_EVERY = 5.0
     default="after",
     help="Where the question stands; after it, the context is read once for all questions.",
 )
+@click.option(
+    "--decimate",
+    type=Decimate(),
+    metavar="KEEP[,LAYER]",
+    help="DeciMamba: so many tokens of a prompt go on behind a layer of Mamba; without LAYER, the middle one.",
+)
 @click.option("--training-tokens", type=click.IntRange(8), default=6000, help="Tokens of the rows it was trained on.")
 @click.option("--segment-tokens", type=click.IntRange(1), help="Of a segment; otherwise what training-tokens leave.")
 @click.option("--note-tokens", type=click.IntRange(1), default=256, help="Written as a note, at most.")
@@ -51,6 +59,7 @@ def command(
     questions: Path | None,
     mode: str,
     query_position: str,
+    decimate: dict[str, int] | None,
     training_tokens: int,
     segment_tokens: int | None,
     note_tokens: int,
@@ -69,6 +78,7 @@ def command(
     mnemic teach rwr answer my-model --context diary.txt --questions asked.jsonl --mode segments --json
     """
     from mnemic.teaching.memento.served_model import load_served_model
+    from mnemic.teaching.rwr.decimation import Decimation, decimated
     from mnemic.teaching.rwr.questions import Question, read_questions, read_text
 
     if (question is None) == (questions is None):
@@ -77,21 +87,26 @@ def command(
     text = read_text(context)
     served = load_served_model(checkpoint, device=device, dtype=dtype)
     sampling = {"temperature": temperature, "seed": seed}
+    decimation = Decimation(**decimate) if decimate is not None else None
+    reading = decimated(served.model, decimation) if decimation is not None else nullcontext()
     if mode == "segments":
         options = {
             "training_tokens": training_tokens, "segment_tokens": segment_tokens, "note_tokens": note_tokens,
             "answer_tokens": answer_tokens, "batch_size": batch_size,
         }  # fmt: skip
-        said = _in_segments(served, text, asked, query_position, {**options, **sampling})
+        with reading:
+            said = _in_segments(served, text, asked, query_position, {**options, **sampling})
     else:
         tokens = answer_tokens + (note_tokens if mode == "note" else 0)
         decoding = {"max_new_tokens": tokens, **sampling}
-        said = _in_one_pass(served, text, asked, query_position, mode, decoding, batch_size)
+        with reading:
+            said = _in_one_pass(served, text, asked, query_position, mode, decoding, batch_size)
     if as_json:
         from mnemic.teaching.rwr.state_size import state_bytes_if_any
 
         head = {"checkpoint": checkpoint, "mode": mode, "state_bytes": state_bytes_if_any(served.model)}
-        click.echo(json.dumps({**head, **said}))
+        dropped = {} if decimation is None else {"decimation": decimation.model_dump()}
+        click.echo(json.dumps({**head, **dropped, **said}))
         return
     for one in said["results"]:
         click.echo(f"\n{one['question']}")

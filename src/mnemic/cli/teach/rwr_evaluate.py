@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnemic.cli.teach.parameters import Decimate
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ _METRICS = ("f1", "substring")
 )
 @click.option(
     "--training-tokens", type=click.IntRange(1), help="What CHECKPOINT was trained on: scores by its multiples."
+)
+@click.option(
+    "--decimate",
+    type=Decimate(),
+    metavar="KEEP[,LAYER]",
+    help="DeciMamba, of CHECKPOINT: so many tokens of a prompt go on behind a layer; without LAYER, the middle one.",
 )
 @click.option("--max-new-tokens", type=click.IntRange(1), default=512, help="Of a reply.")
 @click.option("--judge", metavar="URL", help="OpenAI-compatible server that judges; otherwise texts are compared.")
@@ -185,6 +192,8 @@ def _check_who(checkpoint: str | None, given: Mapping[str, Any]) -> None:
             raise UsageError(f"--{server} URL and --{model.replace('_', '-')} NAME belong together")
     if given["recent"] and not given["rules"]:
         raise UsageError("--recent is of the reader by rule; add --rules")
+    if given["decimate"] and checkpoint is None:
+        raise UsageError("--decimate drops tokens inside a CHECKPOINT; name one")
 
 
 def _answerer(
@@ -197,10 +206,13 @@ def _answerer(
     shared = {"mode": given["mode"], **_known(segment_tokens=given["segment_tokens"])}
     if checkpoint is not None:
         from mnemic.teaching.memento.served_model import load_served_model
+        from mnemic.teaching.rwr.decimation import Decimation
         from mnemic.teaching.rwr.evaluated_checkpoint import CheckpointAnswerer
 
         served = load_served_model(checkpoint, device=given["device"], dtype=given["dtype"])
         limits = {"max_new_tokens": given["max_new_tokens"], **_known(training_tokens=given["training_tokens"])}
+        if given["decimate"]:
+            limits["decimation"] = Decimation(**given["decimate"])
         own = CheckpointAnswerer(served.model, served.tokenizer, name=checkpoint, **shared, **limits)
         return own, None, own.counter
     if given["predictions"]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from threading import Lock
 from typing import Any
 
 from mnemic.errors import UsageError
 from mnemic.teaching.rwr.answering import answer_questions
 from mnemic.teaching.rwr.completion import Decoding
+from mnemic.teaching.rwr.decimation import Decimation, decimated
 from mnemic.teaching.rwr.evaluation.answerers import Answered, AnswerMode
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem
 from mnemic.teaching.rwr.segmented import SegmentOptions, segmented_answer
@@ -28,6 +30,10 @@ class CheckpointAnswerer:
         segment_tokens: most tokens of a segment; None: what fits `training_tokens`.
         training_tokens: of prompt and reply, for segments.
         max_new_tokens: of a reply, and of a note.
+        decimation: of every prompt that is read; None: nothing is dropped.
+
+    Raises:
+        UsageError: an unknown mode, or a model that cannot be decimated so.
     """
 
     def __init__(
@@ -40,10 +46,14 @@ class CheckpointAnswerer:
         segment_tokens: int | None = None,
         training_tokens: int = 6000,
         max_new_tokens: int = 256,
+        decimation: Decimation | None = None,
     ) -> None:
         if mode not in ("note", "direct", "segments"):
             raise UsageError(f"mode is '{mode}'; it must be note, direct or segments")
+        if decimation is not None:
+            decimation.layers_in(model)
         self._model, self._tokenizer, self._name, self._mode = model, tokenizer, name, mode
+        self._decimation = decimation
         self._decoding = Decoding(max_new_tokens=max_new_tokens)
         self._segments = SegmentOptions(
             training_tokens=training_tokens, segment_tokens=segment_tokens, note_tokens=max_new_tokens,
@@ -56,10 +66,12 @@ class CheckpointAnswerer:
     @property
     def settings(self) -> dict[str, Any]:
         options = self._segments if self._mode == "segments" else self._decoding
-        return {"checkpoint": self._name, "mode": self._mode, **options.model_dump()}
+        dropped = {} if self._decimation is None else {"decimation": self._decimation.model_dump()}
+        return {"checkpoint": self._name, "mode": self._mode, **options.model_dump(), **dropped}
 
     def __call__(self, item: EvaluationItem) -> Answered:
-        with self._lock:
+        decimation = self._decimation
+        with self._lock, decimated(self._model, decimation) if decimation is not None else nullcontext():
             return self._in_segments(item) if self._mode == "segments" else self._at_once(item)
 
     def _at_once(self, item: EvaluationItem) -> Answered:
