@@ -258,6 +258,8 @@ def test_what_cannot_be_decimated_is_refused() -> None:
     mask = torch.ones(2, TIME, dtype=torch.bool)
     mask[0, :3] = False
     with decimated(model("host"), TWICE):
+        with pytest.raises(UsageError, match="already"), decimated(model("host"), TWICE):
+            pass
         with pytest.raises(UsageError, match="attention_mask"):
             model("host")(ids(2), attention_mask=mask)
         with pytest.raises(UsageError, match="different lengths"):

@@ -23,9 +23,7 @@ def checkpoint(tmp_path_factory: Any) -> Path:
     torch.manual_seed(0)
     layers = [{"mixer": "mamba2", "head_width": 8, "state": 8}]
     made = MnemicForCausalLM(MnemicConfig(VOCABULARY, 16, 1, layers=layers, init="normal", initializer_range=1.0))
-    torch.nn.init.constant_(
-        made.model.layers[0].mixer.A_log, -5.0
-    )  # fades slowly: all tokens count
+    torch.nn.init.constant_(made.model.layers[0].mixer.A_log, -5.0)  # fades slowly: all tokens count
     made.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return folder

@@ -70,9 +70,12 @@ def decimated(model: Any, options: Decimation) -> Iterator[None]:
     kept tokens. Positions stay those of the prompt: where a host has attention beside Mamba-2, go on inside, too.
 
     Raises:
-        UsageError: a model without layers of Mamba, a wrong `layer`, steps that cannot be zero; and inside, padding.
+        UsageError: a model without layers of Mamba, a wrong `layer`, steps that cannot be zero, a model that is
+            decimated already; and inside, padding.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(base, "reads_whole", False):
+        raise UsageError(f"{type(base).__name__} drops tokens already; leave that before other options are tried")
     with ExitStack() as stack:
         keep_at = {index: partial(options.kept, order) for order, index in enumerate(options.layers_in(model))}
         DroppedTokens(keep_at, options.pooling).attach(base, layers_of(model), stack)
