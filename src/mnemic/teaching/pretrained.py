@@ -11,7 +11,7 @@ from mnemic import models
 from mnemic.errors import UsageError
 from mnemic.models.visibility import layer_kinds
 
-__all__ = ["AttentionKernel", "load_tokenizer", "model_loader"]
+__all__ = ["AttentionKernel", "load_config", "load_tokenizer", "model_loader"]
 
 AttentionKernel = Literal["auto", "sdpa", "eager", "flex_attention"]
 _UNLOADABLE = (OSError, ValueError, ImportError, KeyError, TypeError)
@@ -23,6 +23,15 @@ def load_tokenizer(name: str) -> Any:
         UsageError: nothing of that name can be loaded.
     """
     return _loaded("tokenizer", name, AutoTokenizer.from_pretrained)
+
+
+def load_config(name: str) -> Any:
+    """
+    Raises:
+        UsageError: nothing of that name can be loaded.
+    """
+    assert models.MnemicForCausalLM is not None  # importing it has registered the host with the auto classes
+    return _loaded("model", name, AutoConfig.from_pretrained)
 
 
 def model_loader(
@@ -42,8 +51,7 @@ def model_loader(
     Raises:
         UsageError: nothing of that name can be loaded, or a layer is of a kind whose masks are not known.
     """
-    assert models.MnemicForCausalLM is not None  # importing it has registered the host with the auto classes
-    config = _loaded("model", name, AutoConfig.from_pretrained)
+    config = load_config(name)
     if kernel is not None:
         layer_kinds(config)
     if kernel == "flex_attention" and not on_accelerator:

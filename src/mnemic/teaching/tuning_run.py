@@ -110,7 +110,7 @@ class TuningRun:
         return bool(self.state.device.type != "cpu")
 
     def claim(self, config: RunOptions, decides: Mapping[str, Any], *, resume: bool) -> None:
-        """See that the folder is empty, or of this very run.
+        """See that the folder is of this very run, or that no run has begun in it.
 
         Args:
             decides: what does beside model and config: the records.
@@ -121,7 +121,8 @@ class TuningRun:
         path = self.directory / "run.json"
         options = config.model_dump(mode="json", exclude=set(FREE))
         mine = {"model": self.name, **decides, "config": options}
-        if path.is_file():
+        has_begun = path.is_file() and any(self.directory.glob("[0-9]*-*"))
+        if has_begun:
             there = json.loads(path.read_text(encoding="utf-8"))
             if there != mine:
                 other = ", ".join(_differing(mine, there))
@@ -129,7 +130,7 @@ class TuningRun:
             if not resume:
                 raise UsageError(f"'{self.directory}' already holds this run; resume it, or name another folder")
         self.state.wait_for_everyone()
-        if self.is_main and not path.is_file():
+        if self.is_main and not has_begun:
             write_json(path, mine)
 
     def stage(self, taught: str, begin: Callable[[], Beginning]) -> Path:

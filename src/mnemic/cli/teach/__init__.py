@@ -28,6 +28,7 @@ MEMENTO = {
 RWR = {
     "build": ("mnemic.cli.teach.rwr_build", "Give questions about contexts their notes, with a teacher model."),
     "validate": ("mnemic.cli.teach.rwr_validate", "Check a file of notes, and show its lengths and kinds."),
+    "train": ("mnemic.cli.teach.rwr_train", "Tune a model on notes and answers, or on answers alone for a control."),
     "answer": ("mnemic.cli.teach.rwr_answer", "Answer questions on a text: by a note, at once, or in segments."),
     "evaluate": ("mnemic.cli.teach.rwr_evaluate", "Score answers about long histories: LongMemEval, HELMET, ConvoMem."),
     "compare": ("mnemic.cli.teach.rwr_compare", "What changed between two evaluations, question by question."),
@@ -56,6 +57,7 @@ def rwr() -> None:
     \b
     mnemic teach rwr build histories:count=20,tokens=1000 --teacher oracle --output data
     mnemic teach rwr validate data/recall.jsonl
+    mnemic teach rwr train data/recall.jsonl --model NAME --output runs/taught
     mnemic teach rwr answer my-model --context diary.txt --question "Who is Nimbus?"
     mnemic teach rwr evaluate my-model --data miniature:length=1000 --output scores
     """

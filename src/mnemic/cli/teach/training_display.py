@@ -19,16 +19,21 @@ _LINE_SECONDS = 5.0
 
 
 class TrainingDisplay:
-    """Takes what `fine_tune` says; a context, because the bar has to be taken down."""
+    """Takes what a fine-tuning says; a context, because the bar has to be taken down.
 
-    def __init__(self) -> None:
+    Args:
+        records: what the rows are made of, in one word.
+    """
+
+    def __init__(self, records: str) -> None:
+        self._records = records
         self._console = Console(stderr=True, highlight=False, quiet=os.environ.get("RANK", "0") != "0")
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
             TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
             console=self._console, transient=True, disable=not self._console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task("traces", total=None, said="")
+        self._task = self._bar.add_task(records, total=None, said="")
         self._said_at = time.monotonic()
         self._evaluated: int | None = None
         self._stage = ""
@@ -46,8 +51,8 @@ class TrainingDisplay:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def tokenised(self, records: int) -> None:
-        self._bar.update(self._task, description="tokenising traces", completed=records, total=None)
-        self._line(f"tokenised {records:,} traces")
+        self._bar.update(self._task, description=f"tokenising {self._records}", completed=records, total=None)
+        self._line(f"tokenised {records:,} {self._records}")
 
     def stage(self, name: str) -> None:
         self._stage, self._evaluated = name, None

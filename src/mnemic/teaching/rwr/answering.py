@@ -8,7 +8,7 @@ from mnemic.errors import UsageError
 from mnemic.teaching.rwr.completion import Decoding, Speed, complete_after_common_start
 from mnemic.teaching.rwr.layout import Mode, QueryPosition, Reply, parse_reply, prompt_text
 
-__all__ = ["Answered", "Answers", "answer_questions", "end_ids", "prompt_ids"]
+__all__ = ["Answered", "Answers", "answer_questions", "end_ids", "prompt_ids", "prompts_ids"]
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,8 @@ def answer_questions(
     if not questions:
         raise UsageError("questions is empty; ask at least one")
     decoding = decoding or Decoding()
-    prompts = [
-        prompt_ids(tokenizer, prompt_text(context, question, mode=mode, query_position=query_position))
-        for question in questions
-    ]
+    texts = [prompt_text(context, question, mode=mode, query_position=query_position) for question in questions]
+    prompts = prompts_ids(tokenizer, texts)
     longest, limit = max(map(len, prompts)) + decoding.max_new_tokens, _positions(model)
     if limit is not None and longest > limit:
         raise UsageError(
@@ -67,19 +65,26 @@ def answer_questions(
     written = complete_after_common_start(
         model, prompts, decoding, end_ids(model, tokenizer), batch_size=batch_size, speed=speed
     )
-    texts = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in written]
+    replies = [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in written]
     answered = [
         Answered(question, text, parse_reply(text, mode=mode), len(tokens))
-        for question, text, tokens in zip(questions, texts, written, strict=True)
+        for question, text, tokens in zip(questions, replies, written, strict=True)
     ]
     return Answers(answered, speed)
 
 
 def prompt_ids(tokenizer: Any, text: str) -> list[int]:
     """The tokens of a prompt: what the tokenizer begins every text with, and no end, for the reply follows."""
+    return prompts_ids(tokenizer, [text])[0]
+
+
+def prompts_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """The same of many prompts, which fast tokenizers read on all cores."""
+    if not texts:
+        return []
     begin = list(tokenizer.encode(""))[:1]
     begin = begin if begin and begin[0] == getattr(tokenizer, "bos_token_id", None) else []
-    return [*begin, *tokenizer.encode(text, add_special_tokens=False)]
+    return [[*begin, *ids] for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
 
 def end_ids(model: Any, tokenizer: Any) -> list[int]:
