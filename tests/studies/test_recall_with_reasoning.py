@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mnemic.catalogue import RECIPES, find_study, resolve
 from mnemic.errors import UsageError
 from mnemic.report.records import Record
 from mnemic.studies import recall_with_reasoning, rwr_claims
@@ -51,6 +52,14 @@ def records(bytes_of=lambda arm: 1000) -> dict:
 
 def broken(found) -> set[int]:
     return {index for index, claim in enumerate(found) if not claim.holds}
+
+
+def test_the_catalogue_leads_to_study_and_recipe() -> None:
+    assert resolve(find_study("recall-with-reasoning").target) is study
+    recipe = RECIPES["recall-with-reasoning"]
+    assert recipe.study == "recall-with-reasoning"
+    assert callable(resolve(recipe.target))
+    assert set(resolve(recipe.rules).model_fields) >= {"empty_ratio", "plain_ratio"}
 
 
 def test_all_claims_hold_for_numbers_that_meet_every_threshold() -> None:
