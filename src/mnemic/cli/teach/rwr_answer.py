@@ -33,7 +33,7 @@ _SAID_EVERY = 5.0
 @click.option(
     "--query-position",
     type=click.Choice(["after", "before", "both"]),
-    default="after",
+    show_default="as taught, else after",
     help="Where the question stands; after it, the context is read once for all questions.",
 )
 @click.option(
@@ -42,7 +42,12 @@ _SAID_EVERY = 5.0
     metavar="KEEP[,LAYER]",
     help="DeciMamba: so many tokens of a prompt go on behind a layer of Mamba; without LAYER, the middle one.",
 )
-@click.option("--training-tokens", type=click.IntRange(8), default=6000, help="Tokens of the rows it was trained on.")
+@click.option(
+    "--training-tokens",
+    type=click.IntRange(8),
+    show_default="by its rwr.json, else 6000",
+    help="Tokens of the rows it was trained on.",
+)
 @click.option("--segment-tokens", type=click.IntRange(1), help="Of a segment; otherwise what training-tokens leave.")
 @click.option("--note-tokens", type=click.IntRange(1), default=256, help="Written as a note, at most.")
 @click.option("--answer-tokens", type=click.IntRange(1), default=128, help="Written as an answer, at most.")
@@ -58,9 +63,9 @@ def command(
     question: str | None,
     questions: Path | None,
     mode: str,
-    query_position: str,
+    query_position: str | None,
     decimate: dict[str, int] | None,
-    training_tokens: int,
+    training_tokens: int | None,
     segment_tokens: int | None,
     note_tokens: int,
     answer_tokens: int,
@@ -80,27 +85,29 @@ def command(
     from mnemic.teaching.memento.served_model import load_served_model
     from mnemic.teaching.rwr.decimation import Decimation, decimated
     from mnemic.teaching.rwr.questions import Question, read_questions, read_text
+    from mnemic.teaching.rwr.rwr_file import as_taught
 
     if (question is None) == (questions is None):
         raise UsageError("give either --question TEXT or --questions FILE")
     asked = read_questions(questions) if questions is not None else [Question("1", str(question))]
     text = read_text(context)
     served = load_served_model(checkpoint, device=device, dtype=dtype)
+    taught = as_taught(checkpoint, query_position, training_tokens)
     sampling = {"temperature": temperature, "seed": seed}
     decimation = Decimation(**decimate) if decimate is not None else None
     reading = decimated(served.model, decimation) if decimation is not None else nullcontext()
     if mode == "segments":
         options = {
-            "training_tokens": training_tokens, "segment_tokens": segment_tokens, "note_tokens": note_tokens,
+            "training_tokens": taught.training_tokens, "segment_tokens": segment_tokens, "note_tokens": note_tokens,
             "answer_tokens": answer_tokens, "batch_size": batch_size,
         }  # fmt: skip
         with reading:
-            said = _in_segments(served, text, asked, query_position, {**options, **sampling})
+            said = _in_segments(served, text, asked, taught.query_position, {**options, **sampling})
     else:
         tokens = answer_tokens + (note_tokens if mode == "note" else 0)
         decoding = {"max_new_tokens": tokens, **sampling}
         with reading:
-            said = _in_one_pass(served, text, asked, query_position, mode, decoding, batch_size)
+            said = _in_one_pass(served, text, asked, taught.query_position, mode, decoding, batch_size)
     if as_json:
         from mnemic.teaching.rwr.state_size import state_bytes_if_any
 
@@ -112,7 +119,7 @@ def command(
         click.echo(f"\n{one['question']}")
         for note in [one["summary"]] if "summary" in one else one["notes"]:
             click.echo(f"  note: {note}")
-        click.echo(f"  {one['answer']}")
+        click.echo(f"  {one['answer'] or '(it wrote no answer)'}")
 
 
 def _in_one_pass(

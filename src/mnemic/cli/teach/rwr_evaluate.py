@@ -45,7 +45,16 @@ _KEY = "OPENAI_API_KEY"
     "--segment-tokens", type=click.IntRange(1), help="Of a segment; otherwise 6,000, or what the training tokens leave."
 )
 @click.option(
-    "--training-tokens", type=click.IntRange(1), help="What CHECKPOINT was trained on: scores by its multiples."
+    "--query-position",
+    type=click.Choice(["after", "before", "both"]),
+    show_default="as taught, else after",
+    help="Where the question stands, seen from the context; of CHECKPOINT.",
+)
+@click.option(
+    "--training-tokens",
+    type=click.IntRange(1),
+    show_default="by its rwr.json",
+    help="What CHECKPOINT was trained on: scores by its multiples.",
 )
 @click.option(
     "--decimate",
@@ -95,6 +104,7 @@ def command(checkpoint: str | None, data: str, output: Path, other: Path | None,
     from mnemic.teaching.rwr.evaluation.questions import open_questions
 
     _check_who(checkpoint, given)
+    given |= _as_taught(checkpoint, given)
     before = read_results(other) if other is not None else None
     exclude = KNOWN_BAD if given["without_known_bad"] else frozenset()
     items = open_questions(data, limit=given["limit"], seed=given["seed"], tier=given["tier"], exclude=exclude)
@@ -138,6 +148,18 @@ def _check_who(checkpoint: str | None, given: Mapping[str, Any]) -> None:
         raise UsageError("--recent is of the reader by rule; add --rules")
     if given["decimate"] and checkpoint is None:
         raise UsageError("--decimate drops tokens inside a CHECKPOINT; name one")
+    if given["query_position"] and checkpoint is None:
+        raise UsageError("--query-position is where the question stands in the prompt of a CHECKPOINT; name one")
+
+
+def _as_taught(checkpoint: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    from mnemic.teaching.rwr.rwr_file import as_taught
+
+    if checkpoint is None:
+        return {}
+    taught = as_taught(checkpoint, given["query_position"], given["training_tokens"])
+    known = {"training_tokens": taught.training_tokens} if taught.is_known else {}
+    return {"query_position": taught.query_position, **known}
 
 
 def _answerer(
@@ -154,7 +176,8 @@ def _answerer(
         from mnemic.teaching.rwr.evaluated_checkpoint import CheckpointAnswerer
 
         served = load_served_model(checkpoint, device=given["device"], dtype=given["dtype"])
-        limits = {"max_new_tokens": given["max_new_tokens"], **_known(training_tokens=given["training_tokens"])}
+        limits = {name: given[name] for name in ("max_new_tokens", "query_position")}
+        limits |= _known(training_tokens=given["training_tokens"])
         if given["decimate"]:
             limits["decimation"] = Decimation(**given["decimate"])
         own = CheckpointAnswerer(served.model, served.tokenizer, name=checkpoint, **shared, **limits)

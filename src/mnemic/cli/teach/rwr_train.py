@@ -60,7 +60,7 @@ def command(
     """Teach a model with ROWS, as `build` leaves them, to note what it remembers before it answers.
 
     \b
-    mnemic teach rwr train data/recall.jsonl --model state-spaces/mamba2-2.7b --output runs/mamba2 --lora 32
+    mnemic teach rwr train data/recall.jsonl --model state-spaces/mamba-2.8b-hf --output runs/mamba --lora 32
     mnemic teach rwr train data/recall.jsonl --model my-model --output runs/plain --target answer
     torchrun --nproc-per-node 8 -m mnemic teach rwr train data/recall.jsonl --model NAME --output DIR --shard
 

@@ -13,6 +13,7 @@ from mnemic.teaching.rwr.completion import Decoding
 from mnemic.teaching.rwr.decimation import Decimation, decimated
 from mnemic.teaching.rwr.evaluation.answerers import Answered, AnswerMode
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem
+from mnemic.teaching.rwr.layout import QueryPosition
 from mnemic.teaching.rwr.segmented import SegmentOptions, segmented_answer
 from mnemic.teaching.rwr.speed import Speed
 from mnemic.teaching.rwr.state_size import state_bytes_if_any
@@ -27,6 +28,7 @@ class CheckpointAnswerer:
     Args:
         name: which checkpoint this is, in the records of the evaluation.
         mode: "note", "direct" or "segments", as of `LLMAnswerer`.
+        query_position: where the question stands, seen from the context.
         segment_tokens: most tokens of a segment; None: what fits `training_tokens`.
         training_tokens: of prompt and reply, for segments.
         max_new_tokens: of a reply, and of a note.
@@ -43,6 +45,7 @@ class CheckpointAnswerer:
         *,
         name: str,
         mode: AnswerMode = "note",
+        query_position: QueryPosition = "after",
         segment_tokens: int | None = None,
         training_tokens: int = 6000,
         max_new_tokens: int = 256,
@@ -53,7 +56,7 @@ class CheckpointAnswerer:
         if decimation is not None:
             decimation.layers_in(model)
         self._model, self._tokenizer, self._name, self._mode = model, tokenizer, name, mode
-        self._decimation = decimation
+        self._decimation, self._position = decimation, query_position
         self._decoding = Decoding(max_new_tokens=max_new_tokens)
         self._segments = SegmentOptions(
             training_tokens=training_tokens, segment_tokens=segment_tokens, note_tokens=max_new_tokens,
@@ -67,7 +70,8 @@ class CheckpointAnswerer:
     def settings(self) -> dict[str, Any]:
         options = self._segments if self._mode == "segments" else self._decoding
         dropped = {} if self._decimation is None else {"decimation": self._decimation.model_dump()}
-        return {"checkpoint": self._name, "mode": self._mode, **options.model_dump(), **dropped}
+        asked = {"mode": self._mode, "query_position": self._position}
+        return {"checkpoint": self._name, **asked, **options.model_dump(), **dropped}
 
     def __call__(self, item: EvaluationItem) -> Answered:
         decimation = self._decimation
@@ -78,7 +82,8 @@ class CheckpointAnswerer:
         began = time.monotonic()
         answers = answer_questions(
             self._model, self._tokenizer, item.context_text, [item.query_text],
-            mode="summary+answer" if self._mode == "note" else "answer", decoding=self._decoding,
+            mode="summary+answer" if self._mode == "note" else "answer", query_position=self._position,
+            decoding=self._decoding,
         )  # fmt: skip
         reply = answers.answered[0].reply
         notes = tuple(note for note in (reply.summary,) if note)
@@ -87,8 +92,9 @@ class CheckpointAnswerer:
     def _in_segments(self, item: EvaluationItem) -> Answered:
         speed, began = Speed(), time.monotonic()
         done = segmented_answer(
-            self._model, self._tokenizer, item.context_text, item.query_text, self._segments, speed=speed
-        )
+            self._model, self._tokenizer, item.context_text, item.query_text, self._segments, speed=speed,
+            query_position=self._position,
+        )  # fmt: skip
         return self._answered(done.answer, tuple(done.notes), speed, began)
 
     def _answered(self, answer: str, notes: tuple[str, ...], speed: Speed, began: float) -> Answered:

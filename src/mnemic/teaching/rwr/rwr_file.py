@@ -1,7 +1,7 @@
 """rwr.json beside a checkpoint: how it was taught to recall, and so how it is best asked."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,9 +12,10 @@ from mnemic.teaching.rwr.layout import QueryPosition
 from mnemic.teaching.rwr.recall_rows import Target
 from mnemic.version import __version__
 
-__all__ = ["NAME", "RecallFile", "read_recall_file", "write_recall_file"]
+__all__ = ["NAME", "AsTaught", "RecallFile", "as_taught", "read_recall_file", "write_recall_file"]
 
 NAME = "rwr.json"
+_TRAINING_TOKENS = 6000
 
 
 class RecallFile(BaseModel):
@@ -30,6 +31,26 @@ class RecallFile(BaseModel):
     longest_row: int = Field(description="tokens of the longest row that was trained on")
     base_model: str = Field("", description="the model that was taught")
     mnemic_version: str = Field(__version__, description="of the mnemic that wrote the file")
+
+
+class AsTaught(NamedTuple):
+    """How a checkpoint is asked."""
+
+    query_position: QueryPosition
+    training_tokens: int
+    is_known: bool
+
+
+def as_taught(checkpoint: str, query_position: str | None, training_tokens: int | None) -> AsTaught:
+    """What is given, and for the rest what the checkpoint's file says; without one, the paper's.
+
+    Raises:
+        UsageError: its file cannot be read.
+    """
+    about = read_recall_file(checkpoint)
+    position = query_position or (about.query_position if about else "after")
+    tokens = training_tokens or (about.longest_row if about else _TRAINING_TOKENS)
+    return AsTaught(position, tokens, bool(training_tokens or about))  # type: ignore[arg-type]
 
 
 def read_recall_file(checkpoint: str | Path) -> RecallFile | None:

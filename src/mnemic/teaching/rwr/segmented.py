@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mnemic.errors import UsageError
 from mnemic.teaching.rwr.completion import Decoding, Speed, complete
+from mnemic.teaching.rwr.layout import QueryPosition
 from mnemic.teaching.rwr.segment_forms import Segment, SegmentForm, TextForm
 
 __all__ = ["SSAProgress", "SSAResult", "SegmentOptions", "segmented_answer", "segmented_answers"]
@@ -94,9 +95,11 @@ def segmented_answer(
     options: SegmentOptions | None = None,
     on_progress: Callable[[SSAProgress], None] | None = None,
     speed: Speed | None = None,
+    *,
+    query_position: QueryPosition = "after",
 ) -> SSAResult[str]:
     """One question on one text; :func:`segmented_answers` takes many, and other forms."""
-    form = TextForm(model, tokenizer)
+    form = TextForm(model, tokenizer, query_position=query_position)
     return segmented_answers(model, form, [context], [query], options, on_progress, speed)[0]
 
 
@@ -202,7 +205,7 @@ def _room(form: SegmentForm[C], query: C, options: SegmentOptions) -> int:
     if room < 1:
         raise UsageError(
             f"the query takes {around:,} tokens with its instruction and a note may take {options.note_tokens:,}, "
-            f"which leaves nothing of training_tokens={options.training_tokens:,} for a segment"
+            f"which leaves nothing of training_tokens={options.training_tokens:,} for a segment; let notes be shorter"
         )
     return room
 
