@@ -178,7 +178,7 @@ _RECIPES = (
         name="recall-with-reasoning", verb="rwr", place="state",
         target="mnemic.teaching.rwr.segmented:segmented_answer", rules="mnemic.teaching.rwr.options:MixtureRules",
         title="Recall with Reasoning (RwR)", paper="Ma et al. 2025", arxiv="2505.03320",
-        summary="A recurrent model notes what it recalls of a context before it answers, segment by segment if it is long.",
+        summary="A recurrent model notes what it recalls before it answers, by segments where the context is long.",
         study="recall-with-reasoning",
     ),
     Recipe(

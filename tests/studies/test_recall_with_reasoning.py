@@ -1,7 +1,8 @@
-"""The study of Recall with Reasoning: each claim is decided by its own numbers, and a smoke case of all that it does."""
+"""The study of Recall with Reasoning: each claim is decided by its own numbers, and a smoke case of it all."""
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -43,9 +44,10 @@ def measured(**changes: float) -> dict:
 
 def records(bytes_of=lambda arm: 1000) -> dict:
     def one(arm, seed):
+        cost = {"memory_bytes": bytes_of(arm)}
         return Record.model_validate(
-            {"run": f"{arm}{seed}", "task": "key-facts", "memory": arm, "seed": seed, "cost": {"memory_bytes": bytes_of(arm)}}
-        )  # fmt: skip
+            {"run": f"{arm}{seed}", "task": "key-facts", "memory": arm, "seed": seed, "cost": cost}
+        )
 
     return {seed: {arm: one(arm, seed) for arm in ARMS} for seed in range(SEEDS)}
 
@@ -136,7 +138,7 @@ def test_ways_of_answering_are_read_rightly(monkeypatch) -> None:
         written = []
         for ids in map(list, prompts):
             at = next(i for i, token in enumerate(ids) if token == 1)
-            told = {a: b for a, b in zip(ids, ids[1:], strict=False) if a >= KEY and VALUE <= b < KEY}
+            told = {a: b for a, b in pairwise(ids) if a >= KEY and VALUE <= b < KEY}
             keys = ids[at + 1 : at + 3]
             values = [told.get(key, NONE) for key in keys]
             answer = UNANSWERABLE if NONE in values else VALUE + sum(v - VALUE for v in values) % 10

@@ -127,8 +127,8 @@ def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
             ("try", f"mnemic compare mqar:pairs=8,length=64,vocab=256 {name}"),
         ]
     elif described["kind"] == "recipe":
-        name = described["name"]
-        facts += [("study", f"mnemic reproduce {described['study']}"), ("use", f"mnemic teach {described['verb']} --help")]
+        study, verb = described["study"], described["verb"]
+        facts += [("study", f"mnemic reproduce {study}"), ("use", f"mnemic teach {verb} --help")]
     elif described["kind"] == "task":
         facts.append(("try", f"mnemic compare {described['example']} attention mamba2"))
     else:
