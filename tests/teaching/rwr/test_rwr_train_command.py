@@ -1,6 +1,9 @@
 """`mnemic teach rwr train` as a user runs it, what those who ask its model know of it, and how wrong input is named."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pytest
 import torch
 from byte_text import VOCABULARY, byte_tokenizer
 from click.testing import CliRunner
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mnemic.cli import cli
@@ -114,3 +118,38 @@ def test_wrong_files_and_models_are_named(made: Path, tmp_path: Path) -> None:
     LlamaForCausalLM(config).save_pretrained(tmp_path / "short")
     byte_tokenizer().save_pretrained(tmp_path / "short")
     assert "max_position_embeddings" in refused(made / "data/recall.jsonl", tmp_path / "short")
+
+
+@pytest.mark.slow
+def test_two_processes_teach_what_one_does(made: Path, tmp_path: Path) -> None:
+    options = ("teach", "rwr", "train", made / "data/recall.jsonl", "--model", made / "small", "--device", "cpu",
+               "--steps", 3, "--batch-size", 4, "--rows-at-once", 2, "--lr", 3e-3)  # fmt: skip
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
+    for name, start in {"one": (), "two": launch}.items():
+        command = [sys.executable, *start, "-m", "mnemic", *options, "--output", tmp_path / name]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    one, two = (load_file(tmp_path / name / "model/model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on(made: Path, tmp_path: Path) -> None:
+    options = ("teach", "rwr", "train", made / "data/recall.jsonl", "--model", made / "small", "--device", "cpu",
+               "--steps", 80, "--batch-size", 2, "--rows-at-once", 2, "--evaluations", 80)  # fmt: skip
+    command = [sys.executable, "-m", "mnemic", *map(str, options), "--output", str(tmp_path / "run")]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if "step 3 of" in line:
+            running.send_signal(signal.SIGTERM)
+            break
+    said = running.stderr.read()
+    assert running.wait(60) == 130
+    assert "--resume" in said
+    assert list((tmp_path / "run/1-mixed/checkpoints").iterdir())
+    assert not (tmp_path / "run/model").exists()
+    mnemic(*options[2:], "--output", tmp_path / "run", "--resume")
+    assert (tmp_path / "run/model/rwr.json").is_file()
