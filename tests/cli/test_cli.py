@@ -267,7 +267,7 @@ def test_show_recipe(name: str) -> None:
     assert shown["options"]
     assert all(option["description"] for option in shown["options"])
     text = run("show", name).output
-    assert f"mnemic teach {name}" in text
+    assert f"mnemic teach {RECIPES[name].verb}" in text
     assert all(option["name"] in text for option in shown["options"])
 
 

@@ -1,7 +1,14 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+)
 
 from mnemic.tasks import parse_task
 from mnemic.training import objective as module
@@ -81,6 +88,19 @@ def test_a_head_in_pieces_gives_the_same_loss_and_gradients(make_model, monkeypa
     assert torch.equal(right, logits.argmax(-1) == batch.targets)
     for p, q in zip(whole.parameters(), pieces.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_only_what_is_asked_becomes_logits_whatever_a_model_calls_its_body(task):
+    sizes = {"vocab_size": task.vocab_size, "hidden_size": 16, "num_hidden_layers": 1, "use_cache": False}
+    model = MambaForCausalLM(MambaConfig(**sizes, state_size=4)).eval()
+    examples = task.sample("train", 4)
+    logits = model(input_ids=torch.from_numpy(examples.input_ids)).logits
+    wanted = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(examples.labels).flatten(), reduction="sum")
+    seen = []
+    model.lm_head.register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
+    batch = training_batch(examples)
+    torch.testing.assert_close(AskedLoss(model)(batch), wanted)
+    assert seen == [len(batch.asked)]
 
 
 def test_what_a_model_does_to_its_logits_is_in_the_loss(task):

@@ -125,7 +125,7 @@ class AskedLoss(nn.Module):
         otherwise be nine tenths of the work.
         """
         base = self.base
-        body, head = getattr(base, "model", None), getattr(base, "lm_head", None)
+        body, head = getattr(base, _body_name(base), None), getattr(base, "lm_head", None)
         arguments = {"input_ids": batch.input_ids, "attention_mask": self._mask(batch), "use_cache": False}
         if batch.positions is not None:
             arguments["position_ids"] = batch.positions
@@ -163,6 +163,11 @@ class AskedLoss(nn.Module):
         if batch.visible_until is None:
             return batch.attention_mask
         return attention_masks(self.base.config, batch.visible_until, batch.documents, batch.attention_mask)
+
+
+def _body_name(base: nn.Module) -> str:
+    """What a model calls all but its head: "model", "backbone" in transformers' Mamba."""
+    return str(getattr(base, "base_model_prefix", "") or "model")
 
 
 def _says_logits(base: nn.Module) -> bool:
