@@ -114,10 +114,12 @@ def test_every_run_can_be_built_and_reads_the_same_contexts() -> None:
             spec.check()
             assert spec.training.seed == 1
             assert spec.task.rows_identity() == runs["plain"].task.rows_identity()
+            assert spec.after.task == spec.task.replace(length=size.shortest)
+            assert spec.after.after is None
         assert len({spec.id for spec in runs.values()}) == len(runs)
-        updates = {arm: spec.training.steps for arm, spec in runs.items()}
-        assert updates.pop("plain x2") == 2 * size.training.steps
-        assert set(updates.values()) == {size.training.steps}
+        updates = {arm: spec.training.steps + spec.after.training.steps for arm, spec in runs.items()}
+        assert updates.pop("plain x2") == 2 * (size.training.steps + size.first_steps)
+        assert set(updates.values()) == {size.training.steps + size.first_steps}
 
 
 def test_questions_go_up_to_sixteen_times_the_length_and_facts_do_not() -> None:
@@ -199,13 +201,16 @@ def test_wrong_use_is_named(tmp_path) -> None:
 def test_a_tiny_study_runs_through_and_does_not_run_again(tmp_path, monkeypatch) -> None:
     quick = TrainConfig(steps=2, batch_size=4, lr=1e-3, eval_every=2, eval_rows=4, checkpoint_every=2)
     mixer = {"mixer": "mamba2", "head_width": 16, "state": 8}
-    tiny = replace(LAPTOP, training=quick, shell=Shell(width=16, depth=2, feed_forward=0), mixer=mixer, questions=4)
+    tiny = replace(
+        LAPTOP, training=quick, first_steps=1, shell=Shell(width=16, depth=2, feed_forward=0), mixer=mixer, questions=4
+    )
     for module in (recall_with_reasoning, rwr_claims):
         monkeypatch.setattr(module, "SEEDS", 1)
     monkeypatch.setattr(recall_with_reasoning, "sizes", lambda scale: tiny)
     seen = []
     first = study("laptop", 1, tmp_path, lambda event: seen.append(event.kind), jobs=2)
-    assert seen.count("done") == len(first.records) == len(ARMS)
+    assert seen.count("done") == 2 * len(ARMS)
+    assert len(first.records) == len(ARMS)
     assert [record.error for record in first.records if record.status == "failed"] == []
     assert not first.holds
     assert not any(isinstance(claim.measured, float) and math.isnan(claim.measured) for claim in first.claims)

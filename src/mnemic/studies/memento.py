@@ -16,12 +16,13 @@ from transformers.utils.logging import disable_progress_bar
 from mnemic.errors import UsageError
 from mnemic.models import MnemicForCausalLM
 from mnemic.studies.base import Scale, StudyResult, check_seed
+from mnemic.studies.chains import model_folder
 from mnemic.studies.measuring import Told, kept_or
 from mnemic.studies.memento_claims import cases, claims
 from mnemic.studies.memento_figures import figures
 from mnemic.studies.memento_generation import Case, Generated, Measured, Mode, generated
 from mnemic.studies.memento_measures import mask_difference, probed, speed
-from mnemic.studies.memento_runs import PROBE, SEEDS, Key, SizeOf, model_folder, sizes, specs, train_all
+from mnemic.studies.memento_runs import PROBE, SEEDS, Key, SizeOf, sizes, specs, train_all
 from mnemic.tasks.rounds import Rounds
 from mnemic.training.grid import OnEvent
 from mnemic.training.runs import RunSpec

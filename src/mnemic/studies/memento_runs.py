@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 from mnemic.report.records import Record
 from mnemic.studies.base import Scale
+from mnemic.studies.chains import train_chains
 from mnemic.tasks.rounds import Rounds
 from mnemic.tasks.running_sum import RunningSum
 from mnemic.training.config import TrainConfig
-from mnemic.training.grid import OnEvent, run_grid
-from mnemic.training.runs import RunSpec, folder_name
+from mnemic.training.grid import OnEvent
+from mnemic.training.runs import RunSpec
 from mnemic.training.shell import Shell
 
-__all__ = ["PROBE", "SEEDS", "Key", "SizeOf", "model_folder", "sizes", "specs", "train_all"]
+__all__ = ["PROBE", "SEEDS", "Key", "SizeOf", "sizes", "specs", "train_all"]
 
 SEEDS = 3
 Stage = Literal["stage 1", "stage 2", "control"]
@@ -115,21 +116,8 @@ def train_all(
     Where a run failed, those that start from it are not there.
     """
     every = [spec for of_seed in runs.values() for spec in of_seed.values()]
-
-    def follow_up(spec: RunSpec, record: Record) -> list[RunSpec]:
-        return [
-            later
-            for later in every
-            if later.after is not None and later.after.id == spec.id and record.status == "done"
-        ]
-
-    found = {r.run: r for r in run_grid([s for s in every if s.after is None], directory, jobs, on_event, follow_up)}
+    found = train_chains(every, directory, on_event, jobs)
     return {
         seed: {key: found[spec.id] for key, spec in of_seed.items() if spec.id in found}
         for seed, of_seed in runs.items()
     }
-
-
-def model_folder(spec: RunSpec, directory: Path) -> Path:
-    """Where a finished run has left its model."""
-    return directory / "runs" / folder_name(spec) / "model"

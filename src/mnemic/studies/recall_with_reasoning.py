@@ -19,6 +19,7 @@ from mnemic.errors import UsageError
 from mnemic.models import MnemicForCausalLM
 from mnemic.report.records import Record
 from mnemic.studies.base import Scale, StudyResult, check_seed
+from mnemic.studies.chains import model_folder, train_chains
 from mnemic.studies.measuring import Told, kept_or
 from mnemic.studies.rwr_answers import Answered, answered
 from mnemic.studies.rwr_claims import CASES, Case, Measured, claims
@@ -26,8 +27,8 @@ from mnemic.studies.rwr_figures import figures, sheets
 from mnemic.studies.rwr_runs import SEEDS, ArmName, Question, SizeOf, questions, sizes, specs
 from mnemic.tasks.key_facts import KeyFacts
 from mnemic.teaching.rwr.compression import ReMamba
-from mnemic.training.grid import OnEvent, run_grid
-from mnemic.training.runs import RunSpec, folder_name
+from mnemic.training.grid import OnEvent
+from mnemic.training.runs import RunSpec
 
 __all__ = ["study"]
 
@@ -56,13 +57,16 @@ def study(
     size = sizes(scale)
     runs = {each: specs(size, each, f"mnemic reproduce recall-with-reasoning --scale {scale} --seed {seed}")
             for each in seeds}  # fmt: skip
-    longest_first = [spec for arm in runs[seed] for spec in (runs[each][arm] for each in seeds)]
-    found = {record.run: record for record in run_grid(longest_first, directory, jobs, on_event)}
-    records = {each: {arm: found[spec.id] for arm, spec in of_seed.items()} for each, of_seed in runs.items()}
+    longest_first = [runs[each][arm] for arm in runs[seed] for each in seeds]
+    found = train_chains(longest_first, directory, on_event, jobs)
+    records = {
+        each: {arm: found[spec.id] for arm, spec in of_seed.items() if spec.id in found}
+        for each, of_seed in runs.items()
+    }
     disable_progress_bar()  # transformers': one for every model that is loaded
     measured = _measured(runs, records, size, directory, on_event)
-    everything = [records[each][arm] for each in seeds for arm in records[each]]
-    failed = [record for record in everything if record.status == "failed"]
+    everything = [record for of_seed in records.values() for record in of_seed.values()]
+    failed = [record for record in found.values() if record.status == "failed"]
     return StudyResult(
         tuple(claims(measured, records, failed)), tuple(everything), figures(size.length, measured),
         sheets(size, measured),
@@ -81,7 +85,7 @@ def _measured(
     for seed, of_seed in runs.items():
         for case in CASES:
             spec = of_seed[case[0]]
-            if records[seed][case[0]].status != "done":
+            if case[0] not in records[seed] or records[seed][case[0]].status != "done":
                 continue
             tell(spec, f"{case[0]}, {case[1]}, seed {seed}")
             for question, one in _asked(spec, case, size, seed, directory).items():
@@ -110,7 +114,7 @@ def _asked(spec: RunSpec, case: Case, size: SizeOf, seed: int, directory: Path) 
 
 
 def _model(spec: RunSpec, directory: Path) -> Any:
-    folder = directory / "runs" / folder_name(spec) / "model"
+    folder = model_folder(spec, directory)
     kind: Any = MnemicForCausalLM if spec.around is None else ReMamba
     model = kind.from_pretrained(folder).eval()
     return model.cuda() if torch.cuda.is_available() else model

@@ -41,7 +41,8 @@ class SizeOf:
 
     Attributes:
         length: tokens of the longest context that is trained on, and of a segment.
-        shortest: tokens of the shortest.
+        shortest: tokens of the shortest, with which every arm begins.
+        first_steps: updates on those, before contexts of all lengths.
         mixer: of every layer.
         questions: asked at each length.
         rows_at_once: contexts that are read at once, at the training length.
@@ -49,6 +50,7 @@ class SizeOf:
 
     length: int
     shortest: int
+    first_steps: int
     training: TrainConfig
     shell: Shell
     mixer: Mapping[str, Any]
@@ -61,15 +63,18 @@ def sizes(scale: Scale) -> SizeOf:
     if scale == "gpu":
         training = TrainConfig(steps=8000, batch_size=128, lr=1e-3, warmup=400, precision="bf16", eval_every=1000)
         shell, mixer = Shell(width=512, depth=12, feed_forward=0), {"mixer": "mamba2", "head_width": 64, "state": 128}
-        return SizeOf(512, 64, training, shell, MappingProxyType(mixer), questions=1000, rows_at_once=64)
+        return SizeOf(512, 64, 2000, training, shell, MappingProxyType(mixer), questions=1000, rows_at_once=64)
     training = TrainConfig(steps=3000, batch_size=64, lr=5e-3, warmup=100, eval_every=500, checkpoint_every=500)
     mixer = {"mixer": "mamba2", "head_width": 32, "state": 64}
     shell = Shell(width=64, depth=2, feed_forward=0)
-    return SizeOf(64, 16, training, shell, MappingProxyType(mixer), questions=500, rows_at_once=256)
+    return SizeOf(64, 16, 1000, training, shell, MappingProxyType(mixer), questions=500, rows_at_once=256)
 
 
 def specs(size: SizeOf, seed: int, command: str = "") -> dict[ArmName, RunSpec]:
-    """Every run of one seed, the longest first. All arms read the same contexts in the same order."""
+    """Every run of one seed, the longest first, each after a run on the shortest contexts.
+
+    All arms read the same contexts in the same order.
+    """
     runs: dict[ArmName, RunSpec] = {}
     for arm in sorted(ARMS, key=lambda name: name not in ("plain x2", "ReMamba")):
         notes = arm.startswith("RwR")
@@ -81,12 +86,20 @@ def specs(size: SizeOf, seed: int, command: str = "") -> dict[ArmName, RunSpec]:
             absent_direct=0.0,  # plain rows have answers, as plain data has
             query="before" if arm == "query first" else "after",
         )
-        steps = size.training.steps * (2 if arm == "plain x2" else 1)
-        training = size.training.model_copy(update={"steps": steps, "seed": seed})
-        runs[arm] = RunSpec(
-            task, arm, size.shell, training, "final", size.questions, (dict(size.mixer),), (training.lr,), False,
-            command, around=_REMAMBA if arm == "ReMamba" else None,
-        )  # fmt: skip
+        times = 2 if arm == "plain x2" else 1
+        around = _REMAMBA if arm == "ReMamba" else None
+        before: RunSpec | None = None
+        for label, form, steps in (
+            (f"{arm}, shortest contexts", task.replace(length=size.shortest), size.first_steps),
+            (arm, task, size.training.steps),
+        ):
+            training = size.training.model_copy(update={"steps": times * steps, "seed": seed})
+            before = RunSpec(
+                form, label, size.shell, training, "final", size.questions, (dict(size.mixer),), (training.lr,), False,
+                command, before, around,
+            )  # fmt: skip
+        assert before is not None
+        runs[arm] = before
     return runs
 
 
