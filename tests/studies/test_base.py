@@ -7,7 +7,7 @@ import pytest
 
 from mnemic.errors import UsageError
 from mnemic.report.records import read_records
-from mnemic.studies.base import Arm, accuracy, check_seed, judge, run_arms
+from mnemic.studies.base import Arm, accuracy, check_start, judge, run_arms
 from mnemic.tasks.mqar import MQAR
 from mnemic.training.config import TUNING_SEED, TrainConfig
 from mnemic.training.runs import results_path
@@ -67,7 +67,7 @@ def test_a_search_tries_the_grid_on_the_tuning_seed_and_judges_on_the_other(tmp_
 @pytest.mark.parametrize("seed", [TUNING_SEED, -1])
 def test_seeds_that_may_not_judge(seed: int) -> None:
     with pytest.raises(UsageError, match=str(seed)):
-        check_seed(seed)
+        check_start("laptop", [seed])
 
 
 def test_what_could_not_be_measured_does_not_hold() -> None:

@@ -5,10 +5,12 @@ arms, lets `run_arms` train them, and turns the records into claims and figures 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from mnemic.errors import UsageError
 from mnemic.report.claims import Claim
@@ -22,7 +24,17 @@ from mnemic.training.grid import OnEvent, run_grid
 from mnemic.training.runs import RunSpec
 from mnemic.training.shell import Shell
 
-__all__ = ["LR_GRID", "Arm", "Scale", "StudyResult", "accuracy", "check_seed", "judge", "metric", "run_arms"]
+__all__ = [
+    "LR_GRID",
+    "Arm",
+    "Scale",
+    "StudyResult",
+    "accuracy",
+    "check_start",
+    "judge",
+    "metric",
+    "run_arms",
+]
 
 Scale = Literal["laptop", "gpu"]
 LR_GRID = (1e-3, 3e-3, 1e-2)
@@ -131,18 +143,26 @@ def run_arms(
     return found
 
 
-def check_seed(seed: int) -> None:
+def check_start(scale: Scale, seeds: Iterable[int], *, no_search: str | None = None) -> None:
     """
+    Args:
+        no_search: why rates cannot be searched, where that was asked for.
+
     Raises:
-        UsageError: the seed may not judge.
+        UsageError: a seed that may not judge, a search, or `scale` is gpu and there is none.
     """
-    if seed in _TUNING_SEEDS:
-        raise UsageError(
-            f"seed {seed} chooses rates and steps, as all from {TUNING_SEED} to {_TUNING_SEEDS[-1]} do, so it cannot "
-            "judge them; take another"
-        )
-    if seed < 0:
-        raise UsageError(f"seed {seed} must be at least 0")
+    for seed in seeds:
+        if seed in _TUNING_SEEDS:
+            raise UsageError(
+                f"seed {seed} chooses rates and steps, as all from {TUNING_SEED} to {_TUNING_SEEDS[-1]} do, so it "
+                "cannot judge them; take another"
+            )
+        if seed < 0:
+            raise UsageError(f"seed {seed} must be at least 0")
+    if no_search is not None:
+        raise UsageError(no_search)
+    if scale == "gpu" and not torch.cuda.is_available():
+        raise UsageError("--scale gpu needs a CUDA device; --scale laptop does without")
 
 
 def metric(record: Record, name: str) -> float:

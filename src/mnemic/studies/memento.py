@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from mnemic.errors import UsageError
 from mnemic.models import MnemicForCausalLM
-from mnemic.studies.base import Scale, StudyResult, check_seed
+from mnemic.studies.base import Scale, StudyResult, check_start
 from mnemic.studies.chains import model_folder
 from mnemic.studies.measuring import Told, kept_or
 from mnemic.studies.memento_claims import cases, claims
@@ -28,6 +27,8 @@ from mnemic.training.grid import OnEvent
 from mnemic.training.runs import RunSpec
 
 __all__ = ["study"]
+
+_NO_SEARCH = "the stages of memento start from each other, so their rates cannot be searched one by one"
 
 
 def study(
@@ -45,12 +46,7 @@ def study(
         UsageError: a tuning seed, a search, or `scale` is gpu and there is none.
     """
     seeds = range(seed, seed + SEEDS)
-    for each in seeds:
-        check_seed(each)
-    if search:
-        raise UsageError("the stages of memento start from each other, so their rates cannot be searched one by one")
-    if scale == "gpu" and not torch.cuda.is_available():
-        raise UsageError("--scale gpu needs a CUDA device; --scale laptop does without")
+    check_start(scale, seeds, no_search=_NO_SEARCH if search else None)
     size = sizes(scale)
     command = f"mnemic reproduce memento --scale {scale} --seed {seed}"
     runs = {each: specs(size, each, command) for each in seeds}

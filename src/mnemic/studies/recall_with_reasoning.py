@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from mnemic.errors import UsageError
 from mnemic.models import MnemicForCausalLM
 from mnemic.report.records import Record
-from mnemic.studies.base import Scale, StudyResult, check_seed
+from mnemic.studies.base import Scale, StudyResult, check_start
 from mnemic.studies.chains import model_folder, train_chains
 from mnemic.studies.measuring import Told, kept_or
 from mnemic.studies.rwr_answers import Answered, answered
@@ -31,6 +30,8 @@ from mnemic.training.grid import OnEvent
 from mnemic.training.runs import RunSpec
 
 __all__ = ["study"]
+
+_NO_SEARCH = "all arms share one rate and one schedule, so that none is favoured; leave --search out"
 
 
 def study(
@@ -48,12 +49,7 @@ def study(
         UsageError: a tuning seed, a search, or `scale` is gpu and there is none.
     """
     seeds = range(seed, seed + SEEDS)
-    for each in seeds:
-        check_seed(each)
-    if search:
-        raise UsageError("all arms share one rate and one schedule, so that none is favoured; leave --search out")
-    if scale == "gpu" and not torch.cuda.is_available():
-        raise UsageError("--scale gpu needs a CUDA device; --scale laptop does without")
+    check_start(scale, seeds, no_search=_NO_SEARCH if search else None)
     size = sizes(scale)
     runs = {each: specs(size, each, f"mnemic reproduce recall-with-reasoning --scale {scale} --seed {seed}")
             for each in seeds}  # fmt: skip

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mnemic.catalogue import SYSTEMS
-from mnemic.errors import UsageError
 from mnemic.report.claims import Claim
 from mnemic.report.records import Record
-from mnemic.studies.base import Arm, Scale, StudyResult, accuracy, check_seed, judge, metric, run_arms
+from mnemic.studies.base import Arm, Scale, StudyResult, accuracy, check_start, judge, metric, run_arms
 from mnemic.studies.people_text import write_people_text
 from mnemic.studies.zoology_checks import attending_rows, slice_errors
 from mnemic.studies.zoology_figures import gpu_figures, laptop_figures
@@ -54,10 +53,9 @@ def study(
     Raises:
         UsageError: `seed` is the tuning seed, or `scale` is gpu and there is none.
     """
-    check_seed(seed)
+    check_start(scale, [seed])
     command = f"mnemic reproduce zoology --scale {scale} --seed {seed}{' --search' if search else ''}"
     if scale == "gpu":
-        _require_cuda()
         records = run_arms(lambda _: gpu_arms(), seed, directory, on_event, jobs=jobs, search=search, command=command)
         return StudyResult(tuple(gpu_claims(records)), tuple(records.values()), gpu_figures(records))
     records = run_arms(
@@ -223,10 +221,3 @@ def gpu_claims(runs: Mapping[str, Record]) -> list[Claim]:
             "greatest accuracy below 0.9", most, most < 0.9, narrow,
         ),
     ]  # fmt: skip
-
-
-def _require_cuda() -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UsageError("--scale gpu needs a CUDA device and there is none; --scale laptop runs on a CPU")
