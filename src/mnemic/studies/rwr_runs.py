@@ -37,7 +37,7 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class SizeOf:
-    """How large a scale is. Rates and steps of the laptop's were chosen on seeds 7000 to 7002.
+    """How large a scale is. Rates and steps of the laptop's were chosen on seeds 7001 and 7002.
 
     Attributes:
         length: tokens of the longest context that is trained on, and of a segment.
@@ -64,7 +64,7 @@ def sizes(scale: Scale) -> SizeOf:
         training = TrainConfig(steps=8000, batch_size=128, lr=1e-3, warmup=400, precision="bf16", eval_every=1000)
         shell, mixer = Shell(width=512, depth=12, feed_forward=0), {"mixer": "mamba2", "head_width": 64, "state": 128}
         return SizeOf(512, 64, 2000, training, shell, MappingProxyType(mixer), questions=1000, rows_at_once=64)
-    training = TrainConfig(steps=3000, batch_size=64, lr=5e-3, warmup=100, eval_every=500, checkpoint_every=500)
+    training = TrainConfig(steps=2000, batch_size=64, lr=5e-3, warmup=100, eval_every=500, checkpoint_every=500)
     mixer = {"mixer": "mamba2", "head_width": 32, "state": 64}
     shell = Shell(width=64, depth=2, feed_forward=0)
     return SizeOf(64, 16, 1000, training, shell, MappingProxyType(mixer), questions=500, rows_at_once=256)
