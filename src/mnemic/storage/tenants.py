@@ -7,7 +7,16 @@ from mnemic.storage.backend import Transaction
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.times import now
 
-__all__ = ["Tenant", "begin_write", "check_name", "find_tenant", "make_tenant", "other_encoder", "record_encoder"]
+__all__ = [
+    "Tenant",
+    "begin_write",
+    "check_name",
+    "encoder_number",
+    "find_tenant",
+    "make_tenant",
+    "other_encoder",
+    "record_encoder",
+]
 
 _LONGEST = 200
 
@@ -65,12 +74,7 @@ def begin_write(tx: Transaction, tenant: int, *, rewrites: bool) -> None:
     )
 
 
-def record_encoder(tx: Transaction, tenant: int, encoder: Encoder) -> int:
-    """The encoder's number; the tenant's vectors are its from now on.
-
-    Raises:
-        UsageError: the tenant has vectors of another one.
-    """
+def encoder_number(tx: Transaction, encoder: Encoder) -> int:
     tx.run(
         "INSERT INTO encoder (name, revision, dim) VALUES (?, ?, ?) ON CONFLICT (name, revision) DO NOTHING",
         (encoder.name, encoder.revision, encoder.dim),
@@ -78,6 +82,16 @@ def record_encoder(tx: Transaction, tenant: int, encoder: Encoder) -> int:
     number: int = tx.rows("SELECT seq FROM encoder WHERE name = ? AND revision = ?", (encoder.name, encoder.revision))[
         0
     ][0]
+    return number
+
+
+def record_encoder(tx: Transaction, tenant: int, encoder: Encoder) -> int:
+    """The encoder's number; the tenant's vectors are its from now on.
+
+    Raises:
+        UsageError: the tenant has vectors of another one.
+    """
+    number = encoder_number(tx, encoder)
     tx.run("UPDATE tenant SET encoder = ? WHERE seq = ? AND encoder IS NULL", (number, tenant))
     recorded, name, revision = tx.rows(
         "SELECT e.seq, e.name, e.revision FROM tenant t JOIN encoder e ON e.seq = t.encoder WHERE t.seq = ?", (tenant,)

@@ -17,7 +17,7 @@ from mnemic.storage.records import ItemReport, NewFact
 from mnemic.storage.times import new_id, now
 from mnemic.storage.view import Entity
 
-__all__ = ["existing", "write_event", "write_extracted", "write_fact", "write_vectors"]
+__all__ = ["entity_number", "existing", "write_event", "write_extracted", "write_fact", "write_vectors"]
 
 Vectors = NDArray[np.float32]
 
@@ -101,7 +101,7 @@ def write_vectors(
 
 def write_extracted(tx: Transaction, tenant: int, passage: int, found: Extracted) -> None:
     """Everything that was found in one passage; found again, it stays as it is."""
-    numbers = {entity: _entity(tx, tenant, entity) for entity in found.mentions}
+    numbers = {entity: entity_number(tx, tenant, entity) for entity in found.mentions}
     tx.many(
         "INSERT INTO mention (tenant, passage, entity, count) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(tenant, passage, numbers[entity], count) for entity, count in found.mentions.items()],
@@ -116,7 +116,7 @@ def write_extracted(tx: Transaction, tenant: int, passage: int, found: Extracted
         write_fact(tx, tenant, fact, found.extractor, passages=[passage])
 
 
-def _entity(tx: Transaction, tenant: int, entity: Entity) -> int:
+def entity_number(tx: Transaction, tenant: int, entity: Entity) -> int:
     key = (tenant, entity.norm_name, entity.type)
     found = tx.rows("SELECT seq FROM entity WHERE tenant = ? AND norm_name = ? AND type = ?", key)
     if not found:
@@ -132,10 +132,10 @@ def write_fact(
 ) -> tuple[int, str]:
     """The fact's number and id. One that the store already claims, with the same times and from the same extractor,
     gains sources and stays as it is."""
-    subject = _entity(tx, tenant, Entity(fact.subject.strip(), cleaned(fact.subject) or fact.subject))
+    subject = entity_number(tx, tenant, Entity(fact.subject.strip(), cleaned(fact.subject) or fact.subject))
     target = None
     if not fact.literal:
-        target = _entity(tx, tenant, Entity(fact.object.strip(), cleaned(fact.object) or fact.object))
+        target = entity_number(tx, tenant, Entity(fact.object.strip(), cleaned(fact.object) or fact.object))
     digest = _fact_digest(fact, extractor)
     found = tx.rows(
         "SELECT seq, id FROM fact WHERE tenant = ? AND digest = ? AND retracted_at IS NULL AND superseded_by IS NULL",
