@@ -1,6 +1,7 @@
 """A chat-completion server in a thread, which answers as a test tells it and remembers what it was asked."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# a slow machine fails no test, and where a change is checked the same examples are drawn every time
+settings.register_profile(
+    "mnemic", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("mnemic")
 
 
 @dataclass(frozen=True)
