@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnemic.storage.keywords import KeywordIndex, Matches, bm25
+from mnemic.storage.keywords import Groups, KeywordIndex, Matches, bm25
 from mnemic.storage.stemming import stem
 from mnemic.storage.terms import STOP_WORDS, query_terms, terms, words
 
@@ -19,7 +19,9 @@ ENDINGS = [
     "able", "ible", "ant", "ement", "ment", "ent", "sion", "tion", "ion", "ou", "ism", "ate", "iti", "ous", "ive",
     "ize", "e", "ll", "y", "ly", "ably", "atted", "ized", "bling", "hopping",
 ]  # fmt: skip
-WORDS = st.builds(str.__add__, st.text(LETTERS, min_size=1, max_size=7), st.sampled_from(ENDINGS))
+WORDS = st.builds(str.__add__, st.text(LETTERS, min_size=1, max_size=7), st.sampled_from(ENDINGS)).filter(
+    lambda word: word != "eed"  # SQLite sees "ed" at its end, the paper "eed"
+)
 
 
 def full_text(texts):
@@ -90,11 +92,14 @@ def test_scores_are_those_of_sqlite(texts, asked):
 @settings(max_examples=50, deadline=None)
 @given(TEXTS, st.data())
 def test_a_group_counts_as_one_text(texts, data):
-    groups = data.draw(st.lists(st.integers(-1, 2), min_size=len(texts), max_size=len(texts)))
+    groups = st.lists(st.integers(0, len(texts) - 1), max_size=4, unique=True)
+    held = data.draw(st.lists(groups, min_size=1, max_size=5))
+    pairs = np.array([(p, g) for g, passages in enumerate(held) for p in passages], np.int64).reshape(-1, 2)
     index = KeywordIndex(texts)
-    joined = KeywordIndex([" ".join(t for t, g in zip(texts, groups, strict=True) if g == n) for n in range(3)])
+    joined = KeywordIndex([" ".join(texts[p] for p in passages) for passages in held])
     query = "the running cat at the lake"
-    grouped = bm25(index.matches(query), index.lengths, np.array(groups), 3)
+    made = Groups.of(pairs[:, 0], pairs[:, 1], len(texts), len(held))
+    grouped = bm25(index.matches(query), index.lengths, made)
     np.testing.assert_allclose(grouped, bm25(joined.matches(query), joined.lengths), rtol=1e-12)
 
 

@@ -1,6 +1,6 @@
 """Which passages hold the words of a question, and BM25 over them or over groups of them.
 
-N passages, T terms of the question, M pairs of a passage and a term that it holds.
+N passages, G groups of them, T terms of the question, M pairs of a passage and a term that it holds.
 """
 
 from collections import Counter
@@ -11,9 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.storage.rows import segments
 from mnemic.storage.terms import query_terms, terms
 
-__all__ = ["KeywordIndex", "Keywords", "Matches", "bm25"]
+__all__ = ["Groups", "KeywordIndex", "Keywords", "Matches", "bm25"]
 
 _K1, _B = 1.2, 0.75  # as SQLite's full text index has them
 _LEAST_IDF = (
@@ -36,6 +37,33 @@ class Matches:
     terms: NDArray[np.int64]
     counts: NDArray[np.float64]
     count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of passages, which may overlap and need not hold every passage.
+
+    Attributes:
+        starts: `[N + 1]` int64, where the groups of each passage begin in `members`.
+        members: int64, 0 … G-1.
+        count: G.
+    """
+
+    starts: NDArray[np.int64]
+    members: NDArray[np.int64]
+    count: int
+
+    @classmethod
+    def of(cls, passages: NDArray[np.int64], groups: NDArray[np.int64], total: int, count: int) -> "Groups":
+        """From pairs of a passage and a group that it is in, each once, in any order; `total` is N."""
+        order = np.lexsort((groups, passages))
+        starts = np.concatenate([[0], np.cumsum(np.bincount(passages, minlength=total))])
+        return cls(starts.astype(np.int64), groups[order], count)
+
+    def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`[G]`: of each group the sum of its passages' values `[N]`."""
+        each = np.repeat(values, np.diff(self.starts))
+        return np.bincount(self.members, each, minlength=self.count).astype(np.float64)
 
 
 class Keywords(Protocol):
@@ -87,35 +115,27 @@ class KeywordIndex:
         )
 
 
-def bm25(
-    matches: Matches,
-    lengths: NDArray[np.float64],
-    group_of: NDArray[np.int64] | None = None,
-    groups: int | None = None,
-) -> NDArray[np.float64]:
+def bm25(matches: Matches, lengths: NDArray[np.float64], groups: Groups | None = None) -> NDArray[np.float64]:
     """BM25 of every passage, or of every group of passages as if it were one text.
 
     Args:
         lengths: `[N]`, words per passage.
-        group_of: `[N]`, the group of each passage, -1 for those that are left out; None: each is its own.
-        groups: how many groups there are, G.
 
     Returns:
         `[N]` or `[G]`, 0 where no term stands.
     """
-    if group_of is None:
-        group_of, groups = np.arange(len(lengths)), len(lengths)
-    assert groups is not None
-    if groups == 0:
+    if groups is None:
+        length, count = lengths, len(lengths)
+        cells, counts = matches.terms * count + matches.passages, matches.counts
+    else:
+        length, count = groups.summed(lengths), groups.count
+        places, owner = segments(groups.starts, matches.passages)
+        cells, counts = matches.terms[owner] * count + groups.members[places], matches.counts[owner]
+    if count == 0:
         return np.zeros(0)
-    kept = group_of >= 0
-    length = np.bincount(group_of[kept], lengths[kept], minlength=groups)
-    inside = kept[matches.passages]
-    cells = matches.terms[inside] * groups + group_of[matches.passages[inside]]
-    counts = np.bincount(cells, matches.counts[inside], minlength=matches.count * groups)
-    table = counts.reshape(matches.count, groups)  # [T, G]
+    table = np.bincount(cells, counts, minlength=matches.count * count).reshape(matches.count, count)  # [T, G]
     holding = np.count_nonzero(table, axis=1)
-    idf = np.maximum(np.log((groups - holding + 0.5) / (holding + 0.5)), _LEAST_IDF)
+    idf = np.maximum(np.log((count - holding + 0.5) / (holding + 0.5)), _LEAST_IDF)
     saturation = _K1 * (1 - _B + _B * length / max(float(length.mean()), 1e-9))
     gain = table * (_K1 + 1) / np.maximum(table + saturation, 1e-9)
     return np.asarray((idf[:, None] * gain).sum(axis=0), np.float64)

@@ -198,7 +198,8 @@ class View:
 class Method(Protocol):
     """A way to recall. Deterministic; ties go to the earlier passage."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def recall(self, view: View, query: Query, k: int) -> Sequence[Scored]:
         """At most `k` passages, best first."""
