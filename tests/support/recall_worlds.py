@@ -3,6 +3,8 @@
 import numpy as np
 
 from mnemic.storage.corpus_view import corpus_view
+from mnemic.storage.extracted import Extracted
+from mnemic.storage.records import NewFact
 from mnemic.storage.rule_extraction import extract_by_rules
 from mnemic.storage.terms import terms
 from mnemic.storage.view import Passage
@@ -62,3 +64,21 @@ def chat(*, summaries=False, encoder=None):
     if summaries:
         passages += [Passage(f"{day}/s", text, level="summary", session=day) for day, text in SUMMARIES.items()]
     return corpus_view(passages, encoder=encoder or BagOfWords())
+
+
+FACTS = {
+    0: [("Lothair II", "son of", "Ermengarde of Tours"), ("Lothair II", "was", "king")],
+    1: [("Ermengarde of Tours", "married", "Lothair I"), ("Ermengarde of Tours", "died in", "851")],
+    2: [("Blue Harbour", "directed by", "Anna Petrova"), ("Blue Harbour", "is", "Blue Harbour")],
+    3: [("Anna Petrova", "born in", "Tallinn"), ("Anna Petrova", "studied at", "Tartu University")],
+    4: [("Tallinn", "capital of", "Estonia"), ("tallinn", "Capital of", "Estonia!")],
+    6: [("Oslo", "capital of", "Norway")],
+}
+
+
+def wiki_facts(encoder=None, synonym_threshold=None):
+    extracted = [
+        Extracted("given", {}, {}, tuple(NewFact(*fact) for fact in FACTS.get(i, []))) for i in range(len(WIKI))
+    ]
+    encoder = encoder or BagOfWords()
+    return corpus_view(WIKI, encoder=encoder, extracted=extracted, synonym_threshold=synonym_threshold)

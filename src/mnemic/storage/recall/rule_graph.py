@@ -34,7 +34,7 @@ class RuleGraph:
     """
 
     damping: float = 0.5
-    passage_weight: float = 0.005
+    passage_weight: float = 0.003
     passage_seeds: int = 300
     name: str = "rule-graph"
 
