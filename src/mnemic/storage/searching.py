@@ -1,0 +1,204 @@
+"""Questions put to the store: the tenant's passages in memory, kept in step with the database, and a method on them."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnemic.errors import UsageError, nearest
+from mnemic.storage.backend import Backend, Transaction, batches, marks
+from mnemic.storage.encoder import Encoder
+from mnemic.storage.graphs import load_graph
+from mnemic.storage.images import Image, load_passages
+from mnemic.storage.linking import fact_vectors, link
+from mnemic.storage.recall import open_method
+from mnemic.storage.records import Hit
+from mnemic.storage.tenants import Tenant, other_encoder
+from mnemic.storage.times import iso
+from mnemic.storage.view import Query, Scored, View
+
+__all__ = ["FILTERS", "Recalled", "Searcher", "check_filters"]
+
+_ON_GRAPH = frozenset({"rule-graph", "hipporag", "hipporag2"})
+FILTERS = ("session", "source", "actor", "level", "title")
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """A view, and the database's numbers of its tenant and its passages `[N]`."""
+
+    tenant: int
+    view: View
+    seqs: NDArray[np.int64]
+
+
+class Searcher:
+    """Views of one tenant. Safe to use from threads; an image is read by one of them and used by all."""
+
+    def __init__(self, backend: Backend, tenant: Callable[[Transaction], Tenant | None]) -> None:
+        self._backend, self._tenant = backend, tenant
+        self._lock = threading.Lock()
+        self._image: Image | None = None
+        self._state = (-1, -1)  # version and rewrites of what `_views` shows
+        self._views: dict[bool, View] = {}  # with the graph or without; a view keeps what methods derive from it
+
+    def search(
+        self,
+        encoder: Encoder,
+        question: str,
+        *,
+        k: int,
+        method: str,
+        at: int | None,
+        known_at: int | None,
+        filters: Mapping[str, str],
+    ) -> list[Hit]:
+        """See `MemoryStore.search`."""
+        if not isinstance(question, str):
+            raise UsageError(f"query is {type(question).__name__}; must be text")
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise UsageError(f"k is {k!r}; must be a whole number of at least 1")
+        way = open_method(method)
+        recalled = self.recalled(encoder, method=method, filters=filters, at=at, known_at=known_at)
+        if not question.strip() or not recalled.view.passages:
+            return []
+        scored = way.recall(recalled.view, Query(question, at), k)
+        return self._hits(recalled, scored)
+
+    def _hits(self, recalled: Recalled, scored: Sequence[Scored]) -> list[Hit]:
+        numbers = [int(recalled.seqs[each.index]) for each in scored]
+        origins = self._backend.read(lambda tx: _origins(tx, recalled.tenant, numbers), recalled.tenant)
+        passages = recalled.view.passages
+        return [
+            Hit(passages[each.index].id, passages[each.index].text, each.score, each.parts, each.path, origins[number])
+            for each, number in zip(scored, numbers, strict=True)
+            if number in origins
+        ]
+
+    def recalled(
+        self,
+        encoder: Encoder,
+        *,
+        method: str = "auto",
+        filters: Mapping[str, str] | None = None,
+        at: int | None = None,
+        known_at: int | None = None,
+    ) -> Recalled:
+        """What the tenant remembers now.
+
+        Args:
+            method: what it is for; the graph is read only for methods that look at it.
+            filters: field of `FILTERS` -> the value it must have.
+            at: leave out what was said later.
+            known_at: leave out what was added later.
+        """
+        with self._lock:
+            image, tenant = self._current(encoder)
+            chosen = _chosen(image, filters or {}, at, known_at)
+            find = self._finder(tenant)
+            with_graph = method in _ON_GRAPH or (method == "auto" and any(p.title for p in image.passages))
+            if chosen is not None:
+                seqs = image.seqs.rows[chosen]
+                graph = self._graph(tenant, encoder, seqs, at, known_at) if with_graph else {}
+                return Recalled(tenant, image.view(find, chosen, **graph), seqs)
+            state = (image.version, image.rewrites)
+            if self._state != state:
+                self._state, self._views = state, {}
+            if with_graph not in self._views:
+                graph = self._graph(tenant, encoder, image.seqs.rows, None, None) if with_graph else {}
+                self._views[with_graph] = image.view(find, **graph)
+            return Recalled(tenant, self._views[with_graph], image.seqs.rows)
+
+    def _graph(
+        self, tenant: int, encoder: Encoder, seqs: NDArray[np.int64], at: int | None, known_at: int | None
+    ) -> dict[str, Any]:
+        if not tenant:
+            return {}
+        linked = link(self._backend, tenant, encoder)
+        graph = self._backend.read(lambda tx: load_graph(tx, tenant, seqs, linked, at, known_at), tenant)
+        vectors = fact_vectors(self._backend, tenant, encoder, graph.stated) if graph.facts else None
+        return {
+            "entities": graph.entities,
+            "mentions": graph.mentions,
+            "cooccurrences": graph.cooccurrences,
+            "facts": graph.facts,
+            "support": graph.support,
+            "synonyms": graph.synonyms,
+            "entity_vectors": graph.entity_vectors,
+            "fact_vectors": vectors,
+        }
+
+    def _current(self, encoder: Encoder) -> tuple[Image, int]:
+        def work(tx: Transaction) -> tuple[Image, int]:
+            tenant = self._tenant(tx)
+            if tenant is None:
+                return Image(encoder, 0, 0), 0
+            if tenant.encoder is not None and tenant.encoder != (encoder.name, encoder.revision):
+                raise other_encoder(tenant.encoder, encoder)
+            image = self._image
+            if image is None or image.rewrites != tenant.rewrites or image.encoder is not encoder:
+                image = Image(encoder, -1, tenant.rewrites)
+            if image.version != tenant.version:
+                load_passages(tx, tenant.seq, image)
+                image.version = tenant.version
+            return image, tenant.seq
+
+        self._image, tenant = self._backend.read(work)
+        return self._image, tenant
+
+    def _finder(self, tenant: int) -> Callable[[Sequence[str]], list[tuple[int, int, int]]]:
+        return lambda terms: self._backend.read(lambda tx: tx.find_words(tenant, terms), tenant)
+
+
+def _origins(tx: Transaction, tenant: int, passages: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Where each passage comes from; those that are gone by now are not in it."""
+    found: dict[int, dict[str, Any]] = {}
+    for batch in batches(passages):
+        for seq, event, source, session, actor, time, title, level in tx.rows(
+            "SELECT p.seq, e.id, e.source, e.session, e.actor, e.occurred_at, e.title, p.level "
+            "FROM passage p JOIN event e ON e.seq = p.event "
+            f"WHERE p.tenant = ? AND e.forgotten_at IS NULL AND p.seq IN ({marks(batch)})",
+            (tenant, *batch),
+        ):
+            found[seq] = {
+                "event": event,
+                "source": source,
+                "session": session,
+                "actor": actor,
+                "time": iso(time),
+                "title": title,
+                "level": level,
+            }
+    return found
+
+
+def check_filters(filters: Mapping[str, Any] | None) -> dict[str, str]:
+    """Raises:
+    UsageError: an unknown field, or a value that is no text.
+    """
+    for name, value in (filters or {}).items():
+        if name not in FILTERS:
+            raise UsageError(f"filters: unknown field '{name}'{nearest(str(name), FILTERS)}")
+        if not isinstance(value, str):
+            raise UsageError(f"filters: {name} is {type(value).__name__}; must be text")
+    return dict(filters or {})
+
+
+def _chosen(image: Image, filters: Mapping[str, str], at: int | None, known_at: int | None) -> NDArray[np.int64] | None:
+    if not filters and at is None and known_at is None:
+        return None
+    kept = np.ones(len(image.passages), bool)
+    for name, value in filters.items():
+        if name in ("source", "actor"):
+            place = 0 if name == "source" else 1
+            kept &= np.array([pair[place] == value for pair in image.sources], bool)
+        else:
+            kept &= np.array([getattr(passage, name) == value for passage in image.passages], bool)
+    if at is not None:
+        kept &= np.array([passage.time is None or passage.time <= at for passage in image.passages], bool)
+    if known_at is not None:
+        kept &= image.ingested.rows <= known_at
+    return np.flatnonzero(kept)
