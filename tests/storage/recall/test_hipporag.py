@@ -5,6 +5,7 @@ import pytest
 from recall_worlds import FACTS, WIKI, BagOfWords, wiki, wiki_facts
 
 from mnemic.llm import FakeLLM
+from mnemic.storage.llm_extraction import LLMNames
 from mnemic.storage.phrases import cleaned, fact_text
 from mnemic.storage.recall import open_method
 from mnemic.storage.recall.fact_filters import LLMFilter, MentionFilter
@@ -197,3 +198,12 @@ def test_the_order_of_the_passages_changes_no_score():
             hits = open_method(name).recall(view, Query(QUESTION), 7)
             found.append({passages[hit.index].id: hit.score for hit in hits})
         assert found[0] == pytest.approx(found[1], abs=1e-9)
+
+
+def test_a_language_model_names_what_is_asked_for():
+    named = LLMNames(FakeLLM([("capital", {"entities": ["Oslo"]})]))
+    [hit, *_] = open_method("hipporag", recognise=named).recall(wiki_facts(), Query("the norwegian capital"), 1)
+    assert WIKI[hit.index].title == "Oslo"
+    failing = LLMNames(FakeLLM([("", "nonsense")]))
+    [hit, *_] = open_method("hipporag", recognise=failing).recall(wiki_facts(), Query("the norwegian capital"), 1)
+    assert hit.path[0].startswith("fallback: dense, as the names of the question could not be had")

@@ -4,6 +4,7 @@ synonyms, and a passage scores the mass of the phrases in its facts.
 N passages, E entities.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnemic.errors import UsageError, nearest
+from mnemic.llm import LLMError
 from mnemic.storage.names import query_names
 from mnemic.storage.pagerank import personalized_pagerank
 from mnemic.storage.phrases import cleaned
@@ -38,6 +40,7 @@ class HippoRAG:
     ensemble: add the cosine of the passage: "always", or where a link is less sure than `recognition` ("auto").
     min_link_similarity: links below this cosine are dropped.
     synonym_overwrites: as published, a synonym edge takes the place of a fact's; else they add up.
+    recognise: finds the names of a question: rules, or `llm_extraction.LLMNames(client)`.
     """
 
     damping: float = 0.5
@@ -46,6 +49,7 @@ class HippoRAG:
     recognition: float = 0.9
     min_link_similarity: float | None = None
     synonym_overwrites: bool = False
+    recognise: Callable[[str], Sequence[str]] = query_names
     name: str = "hipporag"
 
     def __post_init__(self) -> None:
@@ -55,9 +59,12 @@ class HippoRAG:
     def recall(self, view: View, query: Query, k: int) -> list[Scored]:
         dense = view.similarities(query.text)
         graph = phrase_graph(view, synonym_overwrites=self.synonym_overwrites)
-        links = self._links(view, graph, query.text)
-        if not links:
+        try:
+            links = self._links(view, graph, query.text)
             reason = "fallback: dense, as the question names nothing that is known"
+        except LLMError as failed:
+            links, reason = [], f"fallback: dense, as the names of the question could not be had: {failed}"
+        if not links:
             return ranked(view, dense, k, {"dense": dense}, (reason,))
         seeds = np.zeros(len(view.entities))
         for link in links:  # two names of one phrase set its seed once
@@ -70,7 +77,7 @@ class HippoRAG:
 
     def _links(self, view: View, graph: PhraseGraph, question: str) -> list[_Link]:
         """The nearest phrase of each name of the question."""
-        asked = list(dict.fromkeys(filter(None, map(cleaned, query_names(question)))))
+        asked = list(dict.fromkeys(filter(None, map(cleaned, self.recognise(question)))))
         if not asked or not len(graph.phrases):
             return []
         close = view.encoder.encode(asked) @ phrase_vectors(view)[graph.phrases].T
