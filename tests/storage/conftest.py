@@ -3,18 +3,34 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hashing_encoder import HashingEncoder
+from postgres_server import drop_schema, postgres_server, with_schema
 
 from mnemic.storage.store import MemoryStore
 
 Opener = Callable[..., MemoryStore]
 
 
-@pytest.fixture
-def location(tmp_path: Path) -> str:
-    return str(tmp_path / "memory.db")
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of a running server."""
+    with postgres_server(tmp_path_factory.mktemp("postgres") / "data") as dsn:
+        yield dsn
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A place for a store that nobody else uses."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "memory.db")
+        return
+    dsn = request.getfixturevalue("postgres")
+    schema = f"test_{uuid4().hex}"
+    yield with_schema(dsn, schema)
+    drop_schema(dsn, schema)
 
 
 @pytest.fixture

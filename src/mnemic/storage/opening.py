@@ -22,7 +22,9 @@ def open_backend(location: str | os.PathLike[str], *, read_only: bool, durabilit
         raise UsageError(f"store '{name}': name a file, such as memory.db, or a database, postgresql://…")
     scheme, found, _ = name.partition("://")
     if is_dsn(name):
-        raise UsageError("postgresql:// is not there yet")
+        from mnemic.storage.postgres import PostgresBackend
+
+        return PostgresBackend(name, read_only=read_only)
     if found:
         raise UsageError(f"store '{scheme}://…': unknown kind of database; give a file's name or postgresql://…")
     from mnemic.storage.sqlite import SQLiteBackend

@@ -16,7 +16,7 @@ from mnemic.storage.images import Image, load_passages
 from mnemic.storage.linking import fact_vectors, link
 from mnemic.storage.recall import open_method
 from mnemic.storage.records import Hit
-from mnemic.storage.tenants import Tenant, other_encoder
+from mnemic.storage.tenants import other_encoder, tenant_state
 from mnemic.storage.times import iso
 from mnemic.storage.view import Query, Scored, View
 
@@ -38,7 +38,7 @@ class Recalled:
 class Searcher:
     """Views of one tenant. Safe to use from threads; an image is read by one of them and used by all."""
 
-    def __init__(self, backend: Backend, tenant: Callable[[Transaction], Tenant | None]) -> None:
+    def __init__(self, backend: Backend, tenant: Callable[[], int | None]) -> None:
         self._backend, self._tenant = backend, tenant
         self._lock = threading.Lock()
         self._image: Image | None = None
@@ -132,22 +132,24 @@ class Searcher:
         }
 
     def _current(self, encoder: Encoder) -> tuple[Image, int]:
-        def work(tx: Transaction) -> tuple[Image, int]:
-            tenant = self._tenant(tx)
-            if tenant is None:
-                return Image(encoder, 0, 0), 0
+        number = self._tenant()
+        if number is None:
+            return Image(encoder, 0, 0), 0
+
+        def work(tx: Transaction) -> Image:
+            tenant = tenant_state(tx, number)
             if tenant.encoder is not None and tenant.encoder != (encoder.name, encoder.revision):
                 raise other_encoder(tenant.encoder, encoder)
             image = self._image
             if image is None or image.rewrites != tenant.rewrites or image.encoder is not encoder:
                 image = Image(encoder, -1, tenant.rewrites)
             if image.version != tenant.version:
-                load_passages(tx, tenant.seq, image)
+                load_passages(tx, number, image)
                 image.version = tenant.version
-            return image, tenant.seq
+            return image
 
-        self._image, tenant = self._backend.read(work)
-        return self._image, tenant
+        self._image = self._backend.read(work, number)
+        return self._image, number
 
     def _finder(self, tenant: int) -> Callable[[Sequence[str]], list[tuple[int, int, int]]]:
         return lambda terms: self._backend.read(lambda tx: tx.find_words(tenant, terms), tenant)

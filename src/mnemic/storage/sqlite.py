@@ -158,6 +158,8 @@ class SQLiteBackend:
                     connection.close()
         except sqlite3.Error as error:
             raise explained(error, self.location) from error
+        except UnicodeEncodeError as error:
+            raise UsageError(f"text has half a character at {error.start}; decode it with the right encoding") from None
 
     def _refuse_misuse(self) -> None:
         if self._closed:

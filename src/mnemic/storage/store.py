@@ -56,7 +56,7 @@ class MemoryStore:
         self._backend, self._name, self._actor = backend, check_name(tenant), actor
         self._encoder = encoder
         self._number: int | None = None
-        self._searcher = Searcher(backend, self._tenant)
+        self._searcher = Searcher(backend, self._existing)
 
     @classmethod
     def open(

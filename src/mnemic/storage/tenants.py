@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mnemic.errors import UsageError
-from mnemic.storage.backend import Transaction
+from mnemic.storage.backend import Row, Transaction
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.times import now
 
@@ -16,9 +16,13 @@ __all__ = [
     "make_tenant",
     "other_encoder",
     "record_encoder",
+    "tenant_state",
 ]
 
 _LONGEST = 200
+_STATE = (
+    "SELECT t.seq, t.version, t.rewrites, e.name, e.revision FROM tenant t LEFT JOIN encoder e ON e.seq = t.encoder"
+)
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,16 @@ def check_name(name: str) -> str:
 
 
 def find_tenant(tx: Transaction, name: str) -> Tenant | None:
-    found = tx.rows(
-        "SELECT t.seq, t.version, t.rewrites, e.name, e.revision FROM tenant t "
-        "LEFT JOIN encoder e ON e.seq = t.encoder WHERE t.name = ?",
-        (name,),
-    )
-    if not found:
-        return None
-    seq, version, rewrites, encoder, revision = found[0]
+    found = tx.rows(f"{_STATE} WHERE t.name = ?", (name,))
+    return _tenant(found[0]) if found else None
+
+
+def tenant_state(tx: Transaction, number: int) -> Tenant:
+    return _tenant(tx.rows(f"{_STATE} WHERE t.seq = ?", (number,))[0])
+
+
+def _tenant(row: Row) -> Tenant:
+    seq, version, rewrites, encoder, revision = row
     return Tenant(seq, version, rewrites, None if encoder is None else (encoder, revision))
 
 

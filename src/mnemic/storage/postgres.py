@@ -1,0 +1,201 @@
+"""The store in a PostgreSQL database: the same tables in a schema of their own, rows of each tenant behind row-level
+security, many servers at once."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from mnemic.errors import MissingExtra, MnemicError, UsageError
+from mnemic.storage.backend import Row, Transaction
+from mnemic.storage.postgres_schema import connection_string, prepare
+
+try:
+    psycopg: Any = import_module("psycopg")
+    pooling: Any = import_module("psycopg_pool")
+except ModuleNotFoundError:
+    raise MissingExtra("a store in PostgreSQL", "postgres") from None
+
+__all__ = ["PostgresBackend"]
+
+T = TypeVar("T")
+_MOST_POSITIONS = 255  # of one word that a tsvector keeps
+_CONNECT_SECONDS = 10.0
+
+
+@lru_cache(maxsize=512)
+def _sql(sql: str) -> str:
+    return sql.replace("?", "%s")
+
+
+class _Transaction:
+    """See `backend.Transaction`."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        found: list[Row] = self._cursor.execute(_sql(sql), values).fetchall()
+        return found
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        count: int = self._cursor.execute(_sql(sql), values).rowcount
+        return count
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._cursor.executemany(_sql(sql), rows)
+
+    def index_words(self, tenant: int, passages: Iterable[tuple[int, Sequence[str]]]) -> None:
+        self.many(
+            "UPDATE passage SET keywords = CAST(? AS tsvector) WHERE tenant = ? AND seq = ?",
+            [(_vector(terms), tenant, passage) for passage, terms in passages],
+        )
+
+    def unindex_words(self, tenant: int, passages: Iterable[tuple[int, Sequence[str]]]) -> None:
+        """Nothing to do: they go with the passage."""
+
+    def find_words(self, tenant: int, terms: Sequence[str]) -> list[tuple[int, int, int]]:
+        index = {term: number for number, term in enumerate(terms)}
+        rows = self.rows(
+            "SELECT w.lexeme, p.seq, cardinality(w.positions) FROM passage p CROSS JOIN LATERAL unnest(p.keywords) w "
+            "WHERE p.tenant = ? AND p.keywords @@ CAST(? AS tsquery) AND w.lexeme = ANY(?)",
+            (tenant, " | ".join(f"'{term}'" for term in terms), list(terms)),
+        )
+        return [(index[term], passage, count) for term, passage, count in rows]
+
+    def claim_jobs(self, tenant: int, now: int, lease_until: int, owner: str, count: int) -> list[int]:
+        waiting = [
+            row[0]
+            for row in self.rows(
+                "SELECT seq FROM job WHERE tenant = ? AND ((state IN ('queued', 'failed') AND run_after <= ?) "
+                "OR (state = 'running' AND lease_until <= ?)) ORDER BY run_after, seq LIMIT ? FOR UPDATE SKIP LOCKED",
+                (tenant, now, now, count),
+            )
+        ]
+        self.run(
+            "UPDATE job SET state = 'running', attempts = attempts + 1, lease_until = ?, owner = ?, updated_at = ? "
+            "WHERE seq = ANY(?)",
+            (lease_until, owner, now, waiting),
+        )
+        return waiting
+
+
+def _vector(terms: Sequence[str]) -> str:
+    """A tsvector with as many positions as a term has places; letters and digits need no escape."""
+    counts: dict[str, int] = {}
+    for term in terms:
+        counts[term] = min(counts.get(term, 0) + 1, _MOST_POSITIONS)
+    return " ".join(f"'{term}':{','.join(map(str, range(1, count + 1)))}" for term, count in counts.items())
+
+
+class PostgresBackend:
+    """See `backend.Backend`.
+
+    Args:
+        dsn: "postgresql://user@host/database"; "?schema=NAME" puts the tables there instead of in "mnemic".
+    """
+
+    def __init__(self, dsn: str, *, read_only: bool = False) -> None:
+        parts = urlsplit(dsn)
+        self.location = f"postgresql://{parts.hostname or ''}{parts.path}"
+        self.read_only = read_only
+        self._conninfo, self._schema = connection_string(dsn)
+        self._closed = False
+        try:
+            with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=int(_CONNECT_SECONDS)) as connection:
+                prepare(connection, self._schema, self.location, read_only=read_only)
+            self._pool = pooling.ConnectionPool(
+                self._conninfo,
+                min_size=1,
+                max_size=16,
+                timeout=60.0,
+                kwargs={"autocommit": True, "options": f"-c search_path={self._schema},public"},
+                check=pooling.ConnectionPool.check_connection,
+                open=True,
+            )
+        except psycopg.Error as error:
+            raise self._explained(error) from error
+
+    def write(self, work: Callable[[Transaction], T], tenant: int | None = None) -> T:
+        if self.read_only:
+            raise UsageError(f"store '{self.location}' was opened with read_only=True; open it without to write")
+        return self._run(work, tenant, "")
+
+    def read(self, work: Callable[[Transaction], T], tenant: int | None = None) -> T:
+        return self._run(work, tenant, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    def _run(self, work: Callable[[Transaction], T], tenant: int | None, mode: str) -> T:
+        if self._closed:
+            raise UsageError(f"store '{self.location}' is closed")
+        try:
+            with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
+                if mode:
+                    cursor.execute(mode)
+                cursor.execute("SELECT set_config('app.tenant_id', %s, true)", ("" if tenant is None else str(tenant),))
+                return work(_Transaction(cursor))
+        except (psycopg.Error, pooling.PoolTimeout) as error:
+            raise self._explained(error) from error
+        except UnicodeEncodeError as error:
+            raise UsageError(f"text has half a character at {error.start}; decode it with the right encoding") from None
+
+    def _explained(self, error: Exception) -> MnemicError:
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+        if isinstance(error, psycopg.DataError):
+            return UsageError(f"store '{self.location}': {reason}")
+        if isinstance(error, psycopg.errors.DiskFull):
+            return MnemicError(f"store '{self.location}': the disk is full; nothing of this write was kept")
+        if isinstance(error, psycopg.OperationalError):
+            return MnemicError(f"store '{self.location}' cannot be reached: {reason}")
+        return MnemicError(f"store '{self.location}': {reason}")
+
+    def size(self) -> int:
+        sql = (
+            "SELECT COALESCE(SUM(pg_total_relation_size(c.oid)), 0) FROM pg_class c "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ? AND c.relkind = 'r'"
+        )
+        return int(self.read(lambda tx: tx.rows(sql, (self._schema,)))[0][0])
+
+    def check(self) -> list[str]:
+        """The server guards its pages and references itself; what is left is the keyword index."""
+        wrong: list[str] = []
+        for (tenant,) in self.read(lambda tx: tx.rows("SELECT seq FROM tenant ORDER BY seq")):
+            sql = "SELECT count(*) FROM passage WHERE tenant = ? AND keywords IS NULL"
+            count = self.read(lambda tx, s=sql, t=tenant: tx.rows(s, (t,)), tenant)[0][0]  # type: ignore[misc]
+            if count:
+                wrong.append(f"{count} passages of tenant {tenant} have no keywords")
+        return wrong
+
+    def backup(self, path: Path) -> None:
+        """By pg_dump, whose file pg_restore reads."""
+        program = shutil.which("pg_dump")
+        if program is None:
+            raise UsageError("backup of a PostgreSQL store needs pg_dump, which is not installed; or use export")
+        command = [
+            program,
+            "--format=custom",
+            f"--schema={self._schema}",
+            f"--file={path}",
+            f"--dbname={self._conninfo}",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise MnemicError(f"backup of '{self.location}' failed: {done.stderr.strip()[:500]}")
+
+    def scrub(self) -> None:
+        """Rewrite the tables without what was deleted."""
+        tables = self.read(lambda tx: tx.rows("SELECT tablename FROM pg_tables WHERE schemaname = ?", (self._schema,)))
+        try:
+            with self._pool.connection() as connection:
+                for (table,) in tables:
+                    connection.execute(f'VACUUM (FULL, ANALYZE) "{self._schema}"."{table}"')
+        except (psycopg.Error, pooling.PoolTimeout) as error:
+            raise self._explained(error) from error
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._pool.close()

@@ -1,0 +1,85 @@
+"""The tables in PostgreSQL: made, brought up to date, and guarded by row-level security."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from mnemic.errors import UsageError
+from mnemic.storage.schema import MIGRATIONS, SCHEMA_VERSION, for_postgres, statements
+
+__all__ = ["connection_string", "prepare"]
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_LOCK = 0x6D6E656D  # two servers that start at once make the tables one after the other
+_OLDEST = 150000
+_KEYWORDS = """
+ALTER TABLE passage ADD COLUMN keywords tsvector;
+CREATE INDEX passage_keywords ON passage USING gin (keywords);
+"""
+_GUARDED = (
+    "event", "passage", "entity", "mention", "cooccurrence", "fact", "fact_source", "synonym", "vector", "job", "audit",
+)  # fmt: skip
+_POLICY = "tenant = NULLIF(current_setting('app.tenant_id', true), '')::bigint"
+
+
+def connection_string(dsn: str) -> tuple[str, str]:
+    """What the driver takes, and the schema that the tables lie in."""
+    parts = urlsplit(dsn)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    schema = dict(options).get("schema", "mnemic")
+    if not _NAME.fullmatch(schema):
+        raise UsageError(f"schema '{schema}' of the store: must be lower-case letters, digits and _")
+    kept = [(name, value) for name, value in options if name != "schema"]
+    return urlunsplit(parts._replace(query=urlencode(kept))), schema
+
+
+def prepare(connection: Any, schema: str, location: str, *, read_only: bool) -> None:
+    """Make the tables where there are none, migrate older ones, refuse newer ones.
+
+    Raises:
+        UsageError: the server or the tables cannot be used.
+    """
+    if connection.info.server_version < _OLDEST:
+        raise UsageError(
+            f"store '{location}': PostgreSQL {connection.info.server_version // 10_000} is too old; 15 or later"
+        )
+    version = _version(connection, schema)
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"store '{location}' is of schema {version}, but this mnemic knows up to {SCHEMA_VERSION}; "
+            "a newer mnemic wrote it: upgrade with pip install --upgrade mnemic"
+        )
+    if version == SCHEMA_VERSION:
+        return
+    if read_only:
+        missing = "does not exist" if version == 0 else f"is of schema {version}"
+        raise UsageError(f"store '{location}' {missing}; open it once for writing")
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        _migrate(connection, schema, _version(connection, schema))
+
+
+def _version(connection: Any, schema: str) -> int:
+    row = connection.execute("SELECT to_regclass(%s)", (f"{schema}.schema_version",)).fetchone()
+    if row is None or row[0] is None:
+        return 0
+    found = connection.execute(f"SELECT max(version) FROM {schema}.schema_version").fetchone()
+    return int(found[0]) if found and found[0] is not None else 0
+
+
+def _migrate(connection: Any, schema: str, found: int) -> None:
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    connection.execute(f"SET LOCAL search_path = {schema}, public")
+    if found == 0:
+        connection.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
+    for number in range(found, SCHEMA_VERSION):
+        for statement in statements(for_postgres(MIGRATIONS[number])):
+            connection.execute(statement)
+        connection.execute("INSERT INTO schema_version VALUES (%s)", (number + 1,))
+    if found == 0:
+        for statement in statements(_KEYWORDS):
+            connection.execute(statement)
+        for table in _GUARDED:
+            connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+            connection.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+            connection.execute(f"CREATE POLICY own_rows ON {table} USING ({_POLICY}) WITH CHECK ({_POLICY})")
