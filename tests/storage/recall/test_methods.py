@@ -72,12 +72,25 @@ def test_a_walk_crosses_passages():
     assert set(hit.parts) == {"graph", "dense"}
 
 
-def test_without_a_known_name_the_walk_is_dense():
+def test_without_a_known_name_vectors_and_words_decide():
     view = wiki()
     hits = open_method("rule-graph").recall(view, Query("ships in sheltered water"), 7)
+    assert view.passages[hits[0].index].id == "5"
+    assert hits[0].path[0].startswith("fallback: vectors and words")
+    assert set(hits[0].parts) == {"dense", "keyword"}
+    alone = open_method("rule-graph", fallback_keywords=0.0).recall(view, Query("ships in sheltered water"), 7)
     dense = open_method("dense").recall(view, Query("ships in sheltered water"), 7)
-    assert [hit.index for hit in hits] == [hit.index for hit in dense]
-    assert hits[0].path[0].startswith("fallback: dense")
+    assert [hit.index for hit in alone] == [hit.index for hit in dense]
+
+
+def test_titles_are_known_without_capitals():
+    [hit, *_] = open_method("rule-graph").recall(wiki(), Query("who directed blue harbour?"), 1)
+    assert hit.path == ("names of the question: blue harbour",)
+
+
+def test_of_a_longer_name_the_known_parts_count():
+    [hit, *_] = open_method("rule-graph").recall(wiki(), Query("Is Greater Tallinn Area near Oslo?"), 1)
+    assert hit.path == ("names of the question: tallinn, oslo",)
 
 
 def test_an_answer_is_found_by_its_question():

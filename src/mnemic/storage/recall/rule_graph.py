@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from mnemic.storage.names import is_name, query_names
 from mnemic.storage.pagerank import Graph, personalized_pagerank
 from mnemic.storage.phrases import normalised
-from mnemic.storage.recall.ranking import best_first, minmax, ranked
+from mnemic.storage.recall.ranking import best_first, minmax, ranked, standardised
 from mnemic.storage.view import Query, Scored, View
 
 __all__ = ["RuleGraph"]
 
 _COOCCURRENCE = 2.0  # weight of one shared sentence; a passage's tie to a name weighs 1
+_MOST_WORDS = 12  # of a name
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,23 @@ class RuleGraph:
     damping: the probability that the walk goes on.
     passage_weight: mass of the passage most like the question, where the rarest name of the question has 1.
     passage_seeds: how many passages may be seeds.
+    fallback_keywords: weight of z(BM25) beside z(cosine) where no name of the question is known.
     """
 
     damping: float = 0.5
     passage_weight: float = 0.003
     passage_seeds: int = 300
+    fallback_keywords: float = 0.5
     name: str = "rule-graph"
 
     def recall(self, view: View, query: Query, k: int) -> list[Scored]:
         similarity = view.similarities(query.text)
         linked = _linked(view, query.text)
         if not linked:
-            path = ("fallback: dense, as no name of the question is known",)
-            return ranked(view, similarity, k, {"dense": similarity}, path)
+            words = view.keyword_scores(query.text)
+            scores = standardised(similarity) + self.fallback_keywords * standardised(words)
+            reason = "fallback: vectors and words, as no name of the question is known"
+            return ranked(view, scores, k, {"dense": similarity, "keyword": words}, (reason,))
         network = view.once("rule-graph", _network)
         seeds = np.zeros(network.graph.nodes)
         places = np.array(list(linked.values()))
@@ -57,16 +62,19 @@ class RuleGraph:
 
 
 def _linked(view: View, question: str) -> dict[str, int]:
-    """Names of the question that stand in passages -> entity. Of a name that does not, its longest parts that do."""
+    """Names of the question that stand in passages -> entity. Of a name that does not, its longest parts that do; and
+    titles, which a question may also spell without capitals."""
     known = view.once("rule-graph names", _by_name)
     found: dict[str, int] = {}
+    _link(normalised(question).split(), view.once("rule-graph titles", _by_title), found)
     for name in query_names(question):
         _link(normalised(name).split(), known, found)
     return found
 
 
 def _link(words: list[str], known: Mapping[str, int], found: dict[str, int]) -> None:
-    for length in range(len(words), 0, -1):
+    """Adds the longest name among the words, and then those before and after it."""
+    for length in range(min(len(words), _MOST_WORDS), 0, -1):
         for start in range(len(words) - length + 1):
             name = " ".join(words[start : start + length])
             if name in known and is_name(name):
@@ -89,6 +97,12 @@ class _Network:
 
 def _by_name(view: View) -> dict[str, int]:
     return {entity.norm_name: index for index, entity in enumerate(view.entities) if entity.type == "span"}
+
+
+def _by_title(view: View) -> dict[str, int]:
+    known = view.once("rule-graph names", _by_name)
+    titles = {normalised(passage.title) for passage in view.passages if passage.title}
+    return {title: known[title] for title in titles if title in known}
 
 
 def _network(view: View) -> _Network:
