@@ -139,6 +139,31 @@ def test_one_long_line_is_remembered() -> None:
     assert "needle" in as_json("recall", "needle", "-k", "1", "--method", "bm25")["hits"][0]["text"]
 
 
+def test_a_server_does_the_jobs_that_wait_and_one_that_is_gone_loses_none(stub_server, completion, answer) -> None:
+    assert run("remember", "notes", "--extract", "llm").exit_code == 0
+    replies = {
+        "entities": completion('{"entities": ["Berlin"]}'),
+        "facts": completion('{"facts": [{"subject": "Berlin", "predicate": "lies on", "object": "Spree"}]}'),
+    }
+    there = [answer(status=400), answer(status=401)]
+
+    def reply(number: int, body: dict[str, Any]) -> Any:
+        if there:
+            return there.pop()
+        return replies["facts" if "facts" in json.dumps(body["response_format"]) else "entities"]
+
+    server = stub_server(reply)
+    refused = run("jobs", "--run", server.base_url, "--model", "m", "--json")
+    assert refused.exit_code == 1
+    assert json.loads(refused.stdout)["stopped"]
+    assert {job["state"] for job in as_json("jobs")["jobs"]} == {"queued"}
+    there.clear()
+    done = as_json("jobs", "--run", server.base_url, "--model", "m")
+    assert (done["done"], done["failed"], done["stopped"]) == (4, 0, "")
+    assert as_json("stats")["facts"] == 1
+    assert "belong together" in run("jobs", "--run", server.base_url).output
+
+
 def test_no_verb_of_the_store_loads_torch() -> None:
     code = (
         "import sys\nfrom mnemic.cli import cli\n"

@@ -15,9 +15,9 @@ Opener = Callable[..., MemoryStore]
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The DSN of a running server."""
-    with postgres_server(tmp_path_factory.mktemp("postgres") / "data") as dsn:
+    with postgres_server() as dsn:
         yield dsn
 
 

@@ -4,15 +4,18 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from tempfile import mkdtemp
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 ROLE = "mnemic_tests"  # no superuser: row-level security is for everybody but those
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[str]:
-    """The DSN of a database in which schemas may be made."""
+def postgres_server() -> Iterator[str]:
+    """The DSN of a database in which schemas may be made.
+
+    Its socket lies in the folder of its data, and the path of a socket must be short.
+    """
     if named := os.environ.get("MNEMIC_TEST_DSN"):
         yield named
         return
@@ -21,7 +24,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a folder that its lock would rather lie in
-        server = get_server(folder, cleanup_mode="stop")
+        server = get_server(mkdtemp(prefix="mnemic-"), cleanup_mode="delete")
     try:
         dsn = server.get_uri()
         with psycopg.connect(dsn, autocommit=True) as connection:

@@ -4,12 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnemic.storage.aio import AsyncMemoryStore
     from mnemic.storage.encoders import open_encoder
     from mnemic.storage.records import AddReport, Event, FactRecord, Hit, NewFact
     from mnemic.storage.store import MemoryStore
 
 _LAZY = {
     "AddReport": "mnemic.storage.records",
+    "AsyncMemoryStore": "mnemic.storage.aio",
     "Event": "mnemic.storage.records",
     "FactRecord": "mnemic.storage.records",
     "Hit": "mnemic.storage.records",
@@ -18,7 +20,7 @@ _LAZY = {
     "open_encoder": "mnemic.storage.encoders",
 }
 
-__all__ = ["AddReport", "Event", "FactRecord", "Hit", "MemoryStore", "NewFact", "open_encoder"]
+__all__ = ["AddReport", "AsyncMemoryStore", "Event", "FactRecord", "Hit", "MemoryStore", "NewFact", "open_encoder"]
 
 
 def __getattr__(name: str) -> Any:

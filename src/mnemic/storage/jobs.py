@@ -1,24 +1,36 @@
-"""Work for a language model, kept in the store until it is done: leased, retried, counted."""
+"""Work for a language model, kept in the store until it is done: leased, tried again, counted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mnemic.errors import MnemicError
-from mnemic.storage.backend import Backend, Transaction
+from mnemic.storage.backend import Transaction
 from mnemic.storage.records import Job
 from mnemic.storage.tenants import begin_write
 from mnemic.storage.times import new_id, now
 
-__all__ = ["MOST_ATTEMPTS", "Outcome", "Task", "find_jobs", "queue_job", "run_job"]
+__all__ = [
+    "Spent",
+    "Task",
+    "Write",
+    "claim_job",
+    "fail_job",
+    "find_jobs",
+    "finish_job",
+    "hand_back_job",
+    "queue_job",
+    "retry_jobs",
+]
 
 MOST_ATTEMPTS = 5
-LEASE = 600 * 1_000_000
+LEASE = 600 * 1_000_000  # microseconds
 _FIRST_PAUSE = 2 * 1_000_000
+
+Write = Callable[[Transaction], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One job that this process may do now. `title`, `passages` (number and text) are of its event."""
+    """One job that this process may do now. `title` and `passages` (number, text) are of its event."""
 
     seq: int
     id: str
@@ -26,16 +38,6 @@ class Task:
     attempts: int
     title: str
     passages: tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a job came to: `write` puts its results into the store, in the transaction that ends the job."""
-
-    write: Callable[[Transaction], None]
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cost: float | None = None
 
 
 def queue_job(tx: Transaction, tenant: int, kind: str, event: int) -> str:
@@ -48,40 +50,43 @@ def queue_job(tx: Transaction, tenant: int, kind: str, event: int) -> str:
     return name
 
 
-def find_jobs(tx: Transaction, tenant: int, state: str | None = None) -> list[Job]:
-    chosen, values = ("", [tenant]) if state is None else (" AND j.state = ?", [tenant, state])
+def find_jobs(tx: Transaction, tenant: int, state: str | None = None, name: str | None = None) -> list[Job]:
+    wheres: list[str] = ["j.tenant = ?"]
+    values: list[int | str] = [tenant]
+    for column, value in (("j.state", state), ("j.id", name)):
+        if value is not None:
+            wheres.append(f"{column} = ?")
+            values.append(value)
     rows = tx.rows(
         "SELECT j.id, j.kind, e.id, j.state, j.attempts, j.lease_until, j.tokens_in, j.tokens_out, j.cost, j.error, "
-        f"j.created_at, j.updated_at FROM job j LEFT JOIN event e ON e.seq = j.event WHERE j.tenant = ?{chosen} "
-        "ORDER BY j.seq",
+        "j.created_at, j.updated_at FROM job j LEFT JOIN event e ON e.seq = j.event "
+        f"WHERE {' AND '.join(wheres)} ORDER BY j.seq",
         values,
     )
     return [Job(*row) for row in rows]
 
 
-def run_job(backend: Backend, tenant: int, owner: str, do: Callable[[Task], Outcome]) -> Job | None:
-    """Take one job that is due and do it. None: there is none.
-
-    What `do` raises as MnemicError is kept with the job, which is tried again later, 5 times at most. Who is killed
-    while at it loses the lease, and another does the job.
-    """
-    task = backend.write(lambda tx: _claim(tx, tenant, owner), tenant)
-    if task is None:
-        return None
-    try:
-        outcome = do(task)
-    except MnemicError as failed:
-        reason = str(failed)
-        backend.write(lambda tx: _fail(tx, task, owner, reason), tenant)
-    except BaseException:
-        backend.write(lambda tx: _hand_back(tx, task, owner), tenant)
-        raise
-    else:
-        backend.write(lambda tx: _finish(tx, tenant, task, owner, outcome), tenant)
-    return next(job for job in backend.read(lambda tx: find_jobs(tx, tenant), tenant) if job.id == task.id)
+def retry_jobs(tx: Transaction, tenant: int) -> int:
+    """Jobs that wait for another try, or were given up, are due now, as if never tried. How many."""
+    at = now()
+    return tx.run(
+        "UPDATE job SET state = 'queued', attempts = 0, run_after = ?, updated_at = ? "
+        "WHERE tenant = ? AND state IN ('failed', 'dead')",
+        (at, at, tenant),
+    )
 
 
-def _claim(tx: Transaction, tenant: int, owner: str) -> Task | None:
+@dataclass(frozen=True)
+class Spent:
+    """Of a language model, on one try."""
+
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+
+
+def claim_job(tx: Transaction, tenant: int, owner: str) -> Task | None:
+    """A job that is due, or whose lease ran out, leased to `owner` for 10 minutes."""
     at = now()
     claimed = tx.claim_jobs(tenant, at, at + LEASE, owner, 1)
     if not claimed:
@@ -94,44 +99,36 @@ def _claim(tx: Transaction, tenant: int, owner: str) -> Task | None:
     return Task(claimed[0], name, kind, attempts, title, tuple((seq, text) for seq, text in passages))
 
 
-def _still_mine(tx: Transaction, task: Task, owner: str) -> bool:
-    return bool(tx.rows("SELECT 1 FROM job WHERE seq = ? AND state = 'running' AND owner = ?", (task.seq, owner)))
-
-
-def _finish(tx: Transaction, tenant: int, task: Task, owner: str, outcome: Outcome) -> None:
-    if not _still_mine(tx, task, owner):  # its event was erased, or the lease ran out and another has it
-        return
-    begin_write(tx, tenant, rewrites=True)
-    outcome.write(tx)
-    tx.run(
-        "UPDATE job SET state = 'done', lease_until = NULL, owner = NULL, error = '', tokens_in = tokens_in + ?, "
-        "tokens_out = tokens_out + ?, cost = ?, updated_at = ? WHERE seq = ?",
-        (outcome.tokens_in, outcome.tokens_out, outcome.cost, now(), task.seq),
-    )
-
-
-def _fail(tx: Transaction, task: Task, owner: str, reason: str) -> None:
-    if not _still_mine(tx, task, owner):
-        return
-    at = now()
-    tx.run(
-        "UPDATE job SET state = ?, lease_until = NULL, owner = NULL, run_after = ?, error = ?, updated_at = ? "
-        "WHERE seq = ?",
+def _end(tx: Transaction, task: Task, owner: str, spent: Spent, state: str, *, run_after: int, error: str) -> bool:
+    """False: the job is not this owner's any more; its event was erased, or the lease ran out and another has it."""
+    changed = tx.run(
+        "UPDATE job SET state = ?, run_after = ?, error = ?, lease_until = NULL, owner = NULL, "
+        "tokens_in = tokens_in + ?, tokens_out = tokens_out + ?, "
+        "cost = CASE WHEN CAST(? AS REAL) IS NULL THEN cost ELSE COALESCE(cost, 0) + CAST(? AS REAL) END, "
+        "updated_at = ? WHERE seq = ? AND state = 'running' AND owner = ?",
         (
-            "dead" if task.attempts >= MOST_ATTEMPTS else "failed",
-            at + _FIRST_PAUSE * 4 ** (task.attempts - 1),
-            reason[:2000],
-            at,
-            task.seq,
+            state, run_after, error[:2000], spent.tokens_in, spent.tokens_out, spent.cost, spent.cost, now(),
+            task.seq, owner,
         ),
-    )
+    )  # fmt: skip
+    return changed > 0
 
 
-def _hand_back(tx: Transaction, task: Task, owner: str) -> None:
-    """Interrupted: another may have it at once."""
-    if _still_mine(tx, task, owner):
-        tx.run(
-            "UPDATE job SET state = 'queued', attempts = attempts - 1, lease_until = NULL, owner = NULL, "
-            "updated_at = ? WHERE seq = ?",
-            (now(), task.seq),
-        )
+def finish_job(tx: Transaction, tenant: int, task: Task, owner: str, spent: Spent, write: Write) -> None:
+    """Write the results, unless the job is another's by now."""
+    begin_write(tx, tenant, rewrites=True)
+    if _end(tx, task, owner, spent, "done", run_after=now(), error=""):
+        write(tx)
+
+
+def fail_job(tx: Transaction, task: Task, owner: str, spent: Spent, reason: str) -> None:
+    """It is tried again later, ever later, and after 5 tries no more."""
+    state = "dead" if task.attempts >= MOST_ATTEMPTS else "failed"
+    pause = _FIRST_PAUSE * 4 ** (task.attempts - 1)
+    _end(tx, task, owner, spent, state, run_after=now() + pause, error=reason)
+
+
+def hand_back_job(tx: Transaction, task: Task, owner: str, spent: Spent, reason: str) -> None:
+    """Another may have it at once; this try does not count."""
+    if _end(tx, task, owner, spent, "queued", run_after=now(), error=reason):
+        tx.run("UPDATE job SET attempts = attempts - 1 WHERE seq = ?", (task.seq,))

@@ -1,12 +1,14 @@
 """`MemoryStore`: what was said, read and learnt, kept exactly, found by words, meaning and graph."""
 
+from __future__ import annotations
+
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mnemic.errors import UsageError
 from mnemic.storage import events as stored
@@ -17,7 +19,7 @@ from mnemic.storage.encoder import Encoder
 from mnemic.storage.encoders import DEFAULT_ENCODER, open_encoder
 from mnemic.storage.facts import find_facts, retract_fact, supersede_fact
 from mnemic.storage.importing import import_file
-from mnemic.storage.jobs import find_jobs
+from mnemic.storage.jobs import find_jobs, retry_jobs
 from mnemic.storage.measuring import Stats, digest, measure
 from mnemic.storage.opening import open_backend
 from mnemic.storage.preparing import checked_fact
@@ -39,6 +41,10 @@ from mnemic.storage.searching import Searcher, check_filters
 from mnemic.storage.tenants import Tenant, begin_write, check_name, find_tenant, make_tenant, other_encoder
 from mnemic.storage.times import Time, microseconds
 from mnemic.storage.transfer import Imported, export_tenant
+
+if TYPE_CHECKING:
+    from mnemic.llm import MeteredLLM
+    from mnemic.storage.job_runner import JobsReport
 
 __all__ = ["MemoryStore"]
 
@@ -336,6 +342,26 @@ class MemoryStore:
         """Work for a language model: what waits, what was done and what it cost."""
         tenant = self._existing()
         return [] if tenant is None else self._backend.read(lambda tx: find_jobs(tx, tenant, state), tenant)
+
+    def run_jobs(
+        self, client: MeteredLLM, *, max_seconds: float | None = None, max_jobs: int | None = None
+    ) -> JobsReport:
+        """Do the jobs that are due with a language model, until none is. Several processes may do so at once.
+
+        An endpoint that goes away loses nothing: its jobs stay, and are done when this is called again.
+
+        Args:
+            max_seconds: no new job is begun after that.
+            max_jobs: no more than that.
+        """
+        from mnemic.storage.job_runner import run_jobs
+
+        return run_jobs(self._backend, self._made(), client, max_seconds=max_seconds, max_jobs=max_jobs)
+
+    def retry_jobs(self) -> int:
+        """Have failed and dead jobs tried again by the next `run_jobs`. How many."""
+        tenant = self._made()
+        return self._backend.write(lambda tx: retry_jobs(tx, tenant), tenant)
 
     def stats(self) -> Stats:
         """How much the tenant holds; bytes are of the whole database."""

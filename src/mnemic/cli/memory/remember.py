@@ -39,7 +39,7 @@ _AT_ONCE = 100  # events between two looks at the progress
     "--extract",
     type=click.Choice(["rules", "llm", "none"]),
     default="rules",
-    help="Who looks for names and facts; llm leaves jobs for `MemoryStore.run_jobs`.",
+    help="Who looks for names and facts; llm leaves jobs for `mnemic jobs --run`.",
 )
 @json_option
 def command(
