@@ -18,7 +18,7 @@ __all__ = ["Graph", "PageRank", "personalized_pagerank"]
 
 _SPARSE = 4096  # seeds beyond which the push has no advantage over the power iteration
 _TOLERANCE = 1e-6
-_PUSH = 1e-6
+_PUSH = 3e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,24 +95,25 @@ def personalized_pagerank(
         seeds: `[n]`, not negative; they are scaled to sum to 1.
         method: "push" moves mass only where there is some, for few seeds; "power" goes over the whole graph in float32;
             "auto": push up to 4,096 seeds.
-        precision: push: mass that a node may keep back, per node and seed (1e-6, divided by the root of the seeds);
-            power: L1 change at which it stops (1e-6).
+        precision: push: mass that a node may keep back, per edge of it (3e-7, divided by the root of the number of
+            seeds, small ones counted for less); power: L1 change at which it stops (1e-6).
 
     Raises:
         UsageError: seeds of another length, negative or all zero; damping not in [0, 1); an unknown method.
     """
     _check(graph, seeds, damping, method)
     start = seeds / seeds.sum()
-    few = int(np.count_nonzero(start))
-    if method == "power" or (method == "auto" and few > _SPARSE):
+    if method == "power" or (method == "auto" and np.count_nonzero(start) > _SPARSE):
         return _power(graph, start, damping, precision or _TOLERANCE)
-    return _push(graph, start, damping, (precision or _PUSH) / np.sqrt(few))
+    weighty = 1 / float((start**2).sum())  # as many equal seeds would be as spread out
+    return _push(graph, start, damping, (precision or _PUSH) / np.sqrt(weighty))
 
 
 def _push(graph: Graph, start: NDArray[np.float64], damping: float, least: float) -> PageRank:
     """Forward push, a whole frontier at a time: what a node holds back is pushed on until no node holds much.
 
-    The mass still held, r, obeys mass + PPR(r) = PPR(start), and PPR keeps sums, so the error is the sum of r.
+    The mass still held, r, obeys mass + PPR(r) = PPR(start). At least (1 - d) r of PPR(r) stays where it is, so that is
+    added at the end; PPR keeps sums, so the error is the sum of d r.
     """
     mass, held = np.zeros(graph.nodes), start.copy()
     alone = graph.degrees == 0
@@ -135,7 +136,7 @@ def _push(graph: Graph, start: NDArray[np.float64], damping: float, least: float
             held += np.bincount(targets, flows, minlength=graph.nodes)
             touched = np.arange(graph.nodes)
         frontier = touched[held[touched] > limits[touched]]
-    return PageRank(mass, float(held.sum()), steps)
+    return PageRank(mass + (1 - damping) * held, float(damping * held.sum()), steps)
 
 
 def _power(graph: Graph, start: NDArray[np.float64], damping: float, tolerance: float) -> PageRank:
