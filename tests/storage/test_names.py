@@ -59,7 +59,6 @@ def test_any_text_is_taken(text):
 
 def test_phrases():
     assert cleaned(" São  Paulo's (city)! ") == "são  paulo s  city"
-    assert cleaned("São", ascii_only=True) == "s o"
     assert normalised("Blue  Harbour (film)") == "blue harbour"
     assert normalised("(film)") == "film"
     assert fact_text("a", "b", "c") == "('a', 'b', 'c')"

@@ -5,18 +5,13 @@ import re
 __all__ = ["cleaned", "fact_text", "normalised"]
 
 _NOT_WORD = re.compile(r"[^\w ]|_")
-_NOT_ASCII_WORD = re.compile(r"[^A-Za-z0-9 ]")
 _PARENTHESES = re.compile(r"\([^()]*\)")
 
 
-def cleaned(phrase: str, *, ascii_only: bool = False) -> str:
+def cleaned(phrase: str) -> str:
     """A phrase of a triple: lower case, every character that is no letter, digit or space turned into a space, the
-    ends stripped (HippoRAG, section 3.1 of its page).
-
-    Args:
-        ascii_only: as published, where "São" becomes "s o".
-    """
-    return (_NOT_ASCII_WORD if ascii_only else _NOT_WORD).sub(" ", phrase.lower()).strip()
+    ends stripped. HippoRAG does the same, but knows no letters beyond a-z; "São" stays a word here."""
+    return _NOT_WORD.sub(" ", phrase.lower()).strip()
 
 
 def normalised(name: str) -> str:

@@ -1,5 +1,8 @@
 """What holds for every recall method, and what each finds in a small world."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from recall_worlds import CHAT, WIKI, BagOfWords, chat, wiki
@@ -144,6 +147,20 @@ def test_a_graph_is_made_once():
     before = encoder.encoded
     method.recall(view, Query("Oslo"), 3)
     assert encoder.encoded - before == 2  # the question and its name
+
+
+def test_no_method_loads_torch():
+    code = (
+        "import sys\n"
+        "from mnemic.storage.corpus_view import corpus_view\n"
+        "from mnemic.storage.encoders import open_encoder\n"
+        "from mnemic.storage.recall import METHODS, open_method\n"
+        "from mnemic.storage.view import Passage, Query\n"
+        "view = corpus_view([Passage('0', 'Oslo is in Norway.')], encoder=open_encoder())\n"
+        "found = [len(open_method(name).recall(view, Query('Where is Oslo?'), 1)) for name in METHODS]\n"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules or found != [1] * len(METHODS))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize(
