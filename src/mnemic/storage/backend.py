@@ -77,6 +77,10 @@ class Backend(Protocol):
         """Overwrite what was deleted, so that it cannot be read from the disk either."""
         ...
 
+    def cache(self, tenant: int) -> Path | None:
+        """Where a file that can be made anew at any time may lie; None: nowhere."""
+        ...
+
     def close(self) -> None: ...
 
 

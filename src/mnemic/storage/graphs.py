@@ -19,6 +19,7 @@ from mnemic.storage.view import Entity, Fact, Links
 __all__ = ["GraphParts", "load_graph"]
 
 Ints = NDArray[np.int64]
+_OF_PASSAGES = "FROM passage p JOIN {} ON m.passage = p.seq WHERE p.tenant = ?"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ def load_graph(
     rows = tx.rows("SELECT seq, name, norm_name, type FROM entity WHERE tenant = ? ORDER BY seq", (tenant,))
     numbers = np.array([row[0] for row in rows], np.int64)
     entities = tuple(Entity(*row[1:]) for row in rows)
-    mentions = _table(tx.rows("SELECT passage, entity, count FROM mention WHERE tenant = ?", (tenant,)), 3)
+    mentions = _table(tx.rows(f"SELECT m.passage, m.entity, m.count {_OF_PASSAGES.format('mention m')}", (tenant,)), 3)
     inside, where = _places(seqs, mentions[:, 0])
     _, named = _places(numbers, mentions[inside, 1])
     shape = (len(seqs), len(entities))
@@ -84,7 +85,8 @@ def _places(known: Ints, asked: Ints) -> tuple[NDArray[np.bool_], Ints]:
 
 
 def _together(tx: Transaction, tenant: int, seqs: Ints, numbers: Ints) -> Links:
-    rows = _table(tx.rows("SELECT passage, first, second, count FROM cooccurrence WHERE tenant = ?", (tenant,)), 4)
+    sql = f"SELECT m.passage, m.first, m.second, m.count {_OF_PASSAGES.format('cooccurrence m')}"
+    rows = _table(tx.rows(sql, (tenant,)), 4)
     rows = rows[_places(seqs, rows[:, 0])[0]]
     one, other = (_places(numbers, rows[:, column])[1] for column in (1, 2))
     summed = Rows.of(one, other, rows[:, 3].astype(np.float64), (len(numbers), len(numbers)))
@@ -108,7 +110,8 @@ def _facts(
         target = -1 if object_ is None else place[object_]
         fact = Fact(place[subject], cleaned(predicate), target, entities[target].norm_name if target >= 0 else text)
         index_of[seq] = found.setdefault(fact, (len(found), seq))[0]
-    sources = _table(tx.rows("SELECT fact, passage FROM fact_source WHERE tenant = ?", (tenant,)), 2)
+    sql = "SELECT x.fact, x.passage FROM fact f JOIN fact_source x ON x.fact = f.seq WHERE f.tenant = ?"
+    sources = _table(tx.rows(sql, (tenant,)), 2)
     inside, where = _places(seqs, sources[:, 1])
     pairs = {
         (index_of[fact], passage)

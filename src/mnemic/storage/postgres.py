@@ -195,6 +195,10 @@ class PostgresBackend:
         except (psycopg.Error, pooling.PoolTimeout) as error:
             raise self._explained(error) from error
 
+    def cache(self, tenant: int) -> Path | None:
+        """None: a server's memory is of one machine, the database's files of another."""
+        return None
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True

@@ -2,7 +2,8 @@
 
 Integers named after a table hold its `seq`; what users see are the ids. Times are UTC microseconds. Edges between
 entities are no table: `fact_source` and `cooccurrence` hold what supports them, one row per passage, and an edge is the
-sum of its rows, so that a delete takes away exactly what the add has brought.
+sum of its rows, so that a delete takes away exactly what the add has brought. In tables without rowid the key comes
+first: the integrity check of SQLite 3.40 sees NULLs where another column does.
 """
 
 import re
@@ -43,16 +44,15 @@ CREATE TABLE entity (
   name TEXT NOT NULL, norm_name TEXT NOT NULL, type TEXT NOT NULL, UNIQUE (tenant, norm_name, type)
 ) STRICT;
 CREATE TABLE mention (
-  tenant INTEGER NOT NULL, passage INTEGER NOT NULL REFERENCES passage (seq) ON DELETE CASCADE,
-  entity INTEGER NOT NULL REFERENCES entity (seq), count INTEGER NOT NULL, PRIMARY KEY (passage, entity)
-) STRICT;
+  passage INTEGER NOT NULL REFERENCES passage (seq) ON DELETE CASCADE,
+  entity INTEGER NOT NULL REFERENCES entity (seq), tenant INTEGER NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (passage, entity)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX mention_entity ON mention (entity);
-CREATE INDEX mention_tenant ON mention (tenant, passage);
 CREATE TABLE cooccurrence (
-  tenant INTEGER NOT NULL, passage INTEGER NOT NULL REFERENCES passage (seq) ON DELETE CASCADE,
-  first INTEGER NOT NULL, second INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (passage, first, second)
-) STRICT;
-CREATE INDEX cooccurrence_tenant ON cooccurrence (tenant, passage);
+  passage INTEGER NOT NULL REFERENCES passage (seq) ON DELETE CASCADE, first INTEGER NOT NULL,
+  second INTEGER NOT NULL, tenant INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (passage, first, second)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE fact (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, tenant INTEGER NOT NULL REFERENCES tenant (seq), id TEXT NOT NULL,
   digest TEXT NOT NULL, subject INTEGER NOT NULL REFERENCES entity (seq), predicate TEXT NOT NULL,
@@ -64,16 +64,16 @@ CREATE UNIQUE INDEX fact_same ON fact (tenant, digest) WHERE retracted_at IS NUL
 CREATE INDEX fact_subject ON fact (subject);
 CREATE INDEX fact_object ON fact (object);
 CREATE TABLE fact_source (
-  tenant INTEGER NOT NULL, fact INTEGER NOT NULL REFERENCES fact (seq) ON DELETE CASCADE,
-  passage INTEGER NOT NULL REFERENCES passage (seq) ON DELETE CASCADE, PRIMARY KEY (fact, passage)
-) STRICT;
+  fact INTEGER NOT NULL REFERENCES fact (seq) ON DELETE CASCADE,
+  passage INTEGER NOT NULL REFERENCES passage (seq) ON DELETE CASCADE, tenant INTEGER NOT NULL,
+  PRIMARY KEY (fact, passage)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX fact_source_passage ON fact_source (passage);
-CREATE INDEX fact_source_tenant ON fact_source (tenant);
 CREATE TABLE synonym (
-  tenant INTEGER NOT NULL, first INTEGER NOT NULL REFERENCES entity (seq) ON DELETE CASCADE,
-  second INTEGER NOT NULL REFERENCES entity (seq) ON DELETE CASCADE, weight REAL NOT NULL,
+  first INTEGER NOT NULL REFERENCES entity (seq) ON DELETE CASCADE,
+  second INTEGER NOT NULL REFERENCES entity (seq) ON DELETE CASCADE, tenant INTEGER NOT NULL, weight REAL NOT NULL,
   PRIMARY KEY (first, second)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX synonym_second ON synonym (second);
 CREATE INDEX synonym_tenant ON synonym (tenant);
 CREATE TABLE vector (
@@ -105,7 +105,7 @@ _TYPES = (
     (re.compile(r"\bINTEGER\b"), "BIGINT"),
     (re.compile(r"\bREAL\b"), "DOUBLE PRECISION"),
     (re.compile(r"\bBLOB\b"), "BYTEA"),
-    (re.compile(r"\) STRICT\b"), ")"),
+    (re.compile(r"\) STRICT(, WITHOUT ROWID)?"), ")"),
 )
 
 

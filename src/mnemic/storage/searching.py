@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnemic.errors import UsageError, nearest
+from mnemic.storage.approximate import ApproximateIndex
 from mnemic.storage.backend import Backend, Transaction, batches, marks
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.graphs import load_graph
@@ -22,6 +23,7 @@ from mnemic.storage.view import Query, Scored, View
 
 __all__ = ["FILTERS", "Recalled", "Searcher", "check_filters"]
 
+EXACT_UP_TO = 50_000  # passages of a tenant among which a question looks at every vector
 _ON_GRAPH = frozenset({"rule-graph", "hipporag", "hipporag2"})
 FILTERS = ("session", "source", "actor", "level", "title")
 
@@ -42,6 +44,7 @@ class Searcher:
         self._backend, self._tenant = backend, tenant
         self._lock = threading.Lock()
         self._image: Image | None = None
+        self._approximate: ApproximateIndex | None = None
         self._state = (-1, -1)  # version and rewrites of what `_views` shows
         self._views: dict[bool, View] = {}  # with the graph or without; a view keeps what methods derive from it
 
@@ -62,11 +65,41 @@ class Searcher:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise UsageError(f"k is {k!r}; must be a whole number of at least 1")
         way = open_method(method)
-        recalled = self.recalled(encoder, method=method, filters=filters, at=at, known_at=known_at)
-        if not question.strip() or not recalled.view.passages:
+        if not question.strip():
             return []
-        scored = way.recall(recalled.view, Query(question, at), k)
-        return self._hits(recalled, scored)
+        recalled = (
+            self._nearest(encoder, question, k)
+            if method == "dense" and not filters and at is known_at is None
+            else None
+        )
+        if recalled is None:
+            recalled = self.recalled(encoder, method=method, filters=filters, at=at, known_at=known_at)
+        if not recalled.view.passages:
+            return []
+        return self._hits(recalled, way.recall(recalled.view, Query(question, at), k))
+
+    def _nearest(self, encoder: Encoder, question: str, k: int) -> Recalled | None:
+        """The passages among which the nearest are, where there are too many to look at all; None: look at all."""
+        with self._lock:
+            image, tenant = self._current(encoder)
+            if len(image.seqs) <= EXACT_UP_TO or (path := self._backend.cache(tenant)) is None:
+                return None
+            if self._approximate is None:
+                self._approximate = ApproximateIndex(path)
+            chosen = self._approximate.candidates(image, encoder.encode([question])[0], max(4 * k, 100))
+            if chosen is None:
+                return None
+            return Recalled(tenant, image.view(self._finder(tenant), chosen), image.seqs.rows[chosen])
+
+    def scrub(self) -> None:
+        """Delete what lies beside the database."""
+        tenant = self._tenant()
+        if tenant is not None and (path := self._backend.cache(tenant)) is not None:
+            (self._approximate or ApproximateIndex(path)).discard()
+
+    def close(self) -> None:
+        if self._approximate is not None:
+            self._approximate.close()
 
     def _hits(self, recalled: Recalled, scored: Sequence[Scored]) -> list[Hit]:
         numbers = [int(recalled.seqs[each.index]) for each in scored]

@@ -216,6 +216,9 @@ class SQLiteBackend:
         if failed:
             raise explained(failed[0], self.location) from failed[0]
 
+    def cache(self, tenant: int) -> Path | None:
+        return self._path.with_name(f"{self._path.name}.{tenant}.vectors")
+
     def close(self) -> None:
         """Finish the writes that wait, then let go of the file."""
         with self._lock:

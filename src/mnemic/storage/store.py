@@ -113,6 +113,7 @@ class MemoryStore:
 
     def close(self) -> None:
         """Finish what is being written and let go of the database."""
+        self._searcher.close()
         self._backend.close()
 
     @property
@@ -320,6 +321,7 @@ class MemoryStore:
 
         erased = self._changed(work)
         if scrub:
+            self._searcher.scrub()
             self._backend.scrub()
         return erased
 
