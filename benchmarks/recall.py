@@ -18,6 +18,7 @@ from mnemic.storage.encoder import Encoder
 from mnemic.storage.encoders import open_encoder
 from mnemic.storage.evaluating import Evaluation, evaluate
 from mnemic.storage.recall import open_method
+from mnemic.storage.recall.memgas import LEVELS
 from mnemic.storage.retrieval_metrics import paired_difference
 from mnemic.storage.view import View
 
@@ -34,6 +35,7 @@ SPOKEN: list[tuple[str, dict[str, Any]]] = [
     ("memgas", {"router": "inverse-entropy"}),
     ("memgas", {"router": "one-minus-entropy"}),
     ("memgas", {"router": "uniform"}),
+    *(("memgas", {"level": level}) for level in LEVELS),
 ]
 
 

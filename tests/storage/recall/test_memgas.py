@@ -11,7 +11,7 @@ from recall_worlds import CHAT, SUMMARIES, BagOfWords, chat
 from mnemic.storage.corpus_view import corpus_view
 from mnemic.storage.keyphrases import keyphrases
 from mnemic.storage.recall import open_method
-from mnemic.storage.recall.memgas import MemGAS, _associated, _levels
+from mnemic.storage.recall.memgas import LEVELS, MemGAS, _associated, _levels
 from mnemic.storage.recall.mixture import upper_component
 from mnemic.storage.view import Passage, Query
 
@@ -159,6 +159,17 @@ def test_the_best_session_comes_first_and_others_are_there():
     found = [view.passages[hit.index].session for hit in MemGAS().recall(view, Query("puppy dog"), 4)]
     assert found[0] == "friday"
     assert len(set(found)) > 1
+
+
+def test_one_level_alone_is_its_cosine():
+    view = chat(summaries=True)
+    levels = _levels(view).vectors
+    question = view.encoder.encode(["knee rest"])[0]
+    for place, level in enumerate(LEVELS):
+        found = {}
+        for hit in MemGAS(level=level).recall(view, Query("knee rest"), 20):
+            found.setdefault(view.passages[hit.index].session, hit.score)
+        assert found == pytest.approx({day: 1 + levels[s, place] @ question for s, day in enumerate(CHAT)}, abs=1e-5)
 
 
 def test_a_single_session():

@@ -172,6 +172,7 @@ def test_no_method_loads_torch():
         ("hipporag", {"ensemble": "often"}, "ensemble is 'often'"),
         ("hipporag2", {"filter": "menton"}, "filter is 'menton'; must be mention, none, or an LLMFilter"),
         ("memgas", {"router": "inverse"}, "router is 'inverse'; did you mean 'inverse-entropy'"),
+        ("memgas", {"level": "sesion"}, "level is 'sesion'; did you mean 'session'"),
         ("memgas", {"temperature": 0}, "temperature is 0; it must be above 0"),
     ],
 )

@@ -37,6 +37,7 @@ class MemGAS:
     damping: the probability that the walk goes on.
     candidates: nearest earlier nodes that a node may be associated with.
     warmup_sessions: the first sessions associate with none before them.
+    level: rank by the cosine of this level alone, without router and walk: what MemGAS is to be better than.
     """
 
     router: Router = "inverse-entropy"
@@ -45,11 +46,14 @@ class MemGAS:
     damping: float = 0.1
     candidates: int = 30
     warmup_sessions: int = 5
+    level: str | None = None
     name: str = "memgas"
 
     def __post_init__(self) -> None:
         if self.router not in get_args(Router):
             raise UsageError(f"memgas: router is '{self.router}'{nearest(self.router, get_args(Router))}")
+        if self.level is not None and self.level not in LEVELS:
+            raise UsageError(f"memgas: level is '{self.level}'{nearest(self.level, LEVELS)}")
         if self.temperature <= 0:
             raise UsageError(f"memgas: temperature is {self.temperature}; it must be above 0")
 
@@ -58,18 +62,9 @@ class MemGAS:
         sessions, levels = sessions_of(view), _levels(view)
         question = view.encoder.encode([query.text])[0]
         close = np.asarray(levels.vectors @ question, np.float64)  # [S, 4]
-        weights = self._weights(close)
-        scores = (weights * close).ravel()
-        seeds = np.zeros(scores.size)
-        nearest_nodes = best_first(scores, self.seeds)
-        seeds[nearest_nodes] = np.maximum(scores[nearest_nodes], 0)
-        mass = scores
-        if seeds.sum() > 0:
-            what = f"memgas {self.candidates} {self.warmup_sessions}"
-            graph = view.once(what, lambda _: _associated(levels.vectors, self.candidates, self.warmup_sessions))
-            mass = personalized_pagerank(graph, seeds, self.damping).mass
+        weights, mass = self._walked(view, levels, close)
         by_session = np.full(sessions.count, -np.inf)
-        by_session[levels.order] = mass.reshape(-1, len(LEVELS)).sum(axis=1)
+        by_session[levels.order] = mass.sum(axis=1)
         parts = np.zeros((sessions.count, len(LEVELS)))
         parts[levels.order] = close
         trusted = " ".join(f"{level} {weight:.2f}" for level, weight in zip(LEVELS, weights, strict=True))
@@ -77,6 +72,22 @@ class MemGAS:
         shares = by_session[sessions.session] / _place_in_session(view, sessions, likeness)
         by_level = {level: parts[sessions.session, g] for g, level in enumerate(LEVELS)}
         return ranked(view, shares, k, by_level, (f"levels: {trusted}",))
+
+    def _walked(self, view: View, levels: "_Levels", close: Floats) -> tuple[Floats, Floats]:
+        """Weights of the levels `[4]`, and the mass of every node `[S, 4]`."""
+        if self.level is not None:
+            alone = np.array([level == self.level for level in LEVELS], np.float64)
+            return alone, alone * (1 + close)  # a cosine may be negative, a share of one may not
+        weights = self._weights(close)
+        scores = (weights * close).ravel()
+        seeds = np.zeros(scores.size)
+        nearest_nodes = best_first(scores, self.seeds)
+        seeds[nearest_nodes] = np.maximum(scores[nearest_nodes], 0)
+        if seeds.sum() <= 0:
+            return weights, np.maximum(scores, 0).reshape(close.shape)
+        what = f"memgas {self.candidates} {self.warmup_sessions}"
+        graph = view.once(what, lambda _: _associated(levels.vectors, self.candidates, self.warmup_sessions))
+        return weights, personalized_pagerank(graph, seeds, self.damping).mass.reshape(close.shape)
 
     def _weights(self, close: Floats) -> Floats:
         """`[4]`, of the levels. An entropy is floored, so that one near 0 cannot take all or turn its sign."""
