@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,8 @@ class StoredKeywords:
 
     def matches(self, query: str) -> Matches:
         asked = list(dict.fromkeys(shortened(term) for term in query_terms(query)))
-        found = np.array(self.find(asked) if asked else [], np.int64).reshape(-1, 3)
+        rows = self.find(asked) if asked else []
+        found = np.fromiter(chain.from_iterable(rows), np.int64, 3 * len(rows)).reshape(-1, 3)
         places = np.searchsorted(self.seqs, found[:, 1])
         known = places < len(self.seqs)
         known[known] = self.seqs[places[known]] == found[known, 1]
