@@ -4,13 +4,16 @@ import threading
 from collections.abc import Iterator
 from uuid import uuid4
 
+import numpy as np
 import psycopg
 import pytest
 from hashing_encoder import HashingEncoder
 from postgres_server import drop_schema, with_schema
 
 from mnemic.errors import MnemicError, UsageError
+from mnemic.storage import searching
 from mnemic.storage.postgres_schema import connection_string
+from mnemic.storage.records import Event
 from mnemic.storage.schema import for_postgres
 from mnemic.storage.store import MemoryStore
 
@@ -81,6 +84,32 @@ def test_a_reader_may_not_write(dsn: str) -> None:
         assert len(reader.search("thing", method="hybrid")) == 1
         with pytest.raises(UsageError, match="read_only=True"):
             reader.add("another")
+
+
+def test_pgvector_finds_nearly_all_of_the_nearest(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(1)
+    words = [f"word{number}" for number in range(60)]
+    events = [Event(f"item {i} {' '.join(chance.choice(words, 6))}", source=str(i)) for i in range(900)]
+    asked = [" ".join(words[i : i + 3]) for i in range(0, 60, 3)]
+    with open_store(dsn, tenant="other") as other, open_store(dsn) as store:
+        other.add(events)
+        gone = [name or "" for name in store.add(events).ids][:300]
+        store.erase(gone)
+
+        def nearest() -> list[set[str]]:
+            return [{hit.id for hit in store.search(question, method="dense", k=10)} for question in asked]
+
+        exact = nearest()
+        monkeypatch.setattr(searching, "EXACT_UP_TO", 300)
+        used: list[object] = []
+        find = store._searcher._from_database
+        monkeypatch.setattr(store._searcher, "_from_database", lambda *a: used.append(find(*a)) or used[-1])
+        found = nearest()
+        assert all(places is not None and len(places) >= 90 for places in used)  # type: ignore[arg-type]
+        assert len(used) == len(asked)
+        assert np.mean([len(a & b) / len(b) for a, b in zip(found, exact, strict=True)]) > 0.97
+        wanted = store.search(events[500].text, method="dense", k=1)
+        assert wanted[0].text == events[500].text
 
 
 def test_no_server_and_a_wrong_schema_are_said_without_the_password() -> None:

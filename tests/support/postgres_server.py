@@ -29,6 +29,7 @@ def postgres_server() -> Iterator[str]:
         dsn = server.get_uri()
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(f"CREATE ROLE {ROLE} LOGIN")
+            connection.execute("CREATE EXTENSION vector")
             connection.execute(f"GRANT CREATE ON DATABASE postgres TO {ROLE}")
         parts = urlsplit(dsn)
         host = dict(parse_qsl(parts.query))["host"]

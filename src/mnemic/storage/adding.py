@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from mnemic.errors import UsageError
-from mnemic.storage.backend import Backend, Transaction
+from mnemic.storage.backend import Backend, Transaction, Vectors
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.extracted import Extracted, given
 from mnemic.storage.jobs import queue_job
@@ -15,7 +15,7 @@ from mnemic.storage.preparing import Prepared, prepared
 from mnemic.storage.records import Event, ItemReport
 from mnemic.storage.removing import recall_again
 from mnemic.storage.tenants import begin_write, record_encoder
-from mnemic.storage.writing import Vectors, existing, write_event
+from mnemic.storage.writing import existing, write_event
 
 __all__ = ["Extract", "Rules", "add_events", "as_events"]
 

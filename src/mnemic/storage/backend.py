@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Backend", "Row", "Transaction", "batches", "marks"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Backend", "Row", "Transaction", "Vectors", "batches", "marks"]
 
 Row = tuple[Any, ...]
+Vectors = NDArray[np.float32]
 T = TypeVar("T")
 _BATCH = 5_000  # values per statement; SQLite takes 32,766
 
@@ -32,6 +36,19 @@ class Transaction(Protocol):
 
     def find_words(self, tenant: int, terms: Sequence[str]) -> list[tuple[int, int, int]]:
         """(index of the term, passage, how often it stands there)."""
+        ...
+
+    def index_vectors(self, tenant: int, encoder: int, passages: Sequence[int], vectors: Vectors) -> None:
+        """Put vectors `[P, D]` of passages where `find_nearest` looks, if the database can do that."""
+        ...
+
+    def drop_vectors(self, tenant: int, encoder: int) -> None:
+        """Take out what `index_vectors` has put in of all encoders but this one."""
+        ...
+
+    def find_nearest(self, tenant: int, encoder: int, query: Vectors, count: int) -> list[int] | None:
+        """At least `count` passages that should be among the nearest to `query` `[D]`, where the tenant has so many;
+        None: the database cannot tell."""
         ...
 
     def claim_jobs(self, tenant: int, now: int, lease_until: int, owner: str, count: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mnemic.storage.backend import Backend, Transaction
+from mnemic.storage.backend import Backend, Transaction, Vectors
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.extracted import Extracted
 from mnemic.storage.preparing import Prepared, PreparedPassage, index_terms, indexed_text, prepared
@@ -15,7 +15,7 @@ from mnemic.storage.records import Event
 from mnemic.storage.tenants import begin_write, record_encoder
 from mnemic.storage.transfer import Imported, read_export
 from mnemic.storage.view import Entity
-from mnemic.storage.writing import Vectors, entity_number, existing, write_event
+from mnemic.storage.writing import entity_number, existing, write_event
 
 __all__ = ["import_file"]
 

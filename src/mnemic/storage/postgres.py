@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mnemic.errors import MissingExtra, MnemicError, UsageError
-from mnemic.storage.backend import Row, Transaction
-from mnemic.storage.postgres_schema import connection_string, prepare
+from mnemic.storage.backend import Row, Transaction, Vectors
+from mnemic.storage.postgres_schema import connection_string, has_vectors, prepare
 
 try:
     psycopg: Any = import_module("psycopg")
@@ -25,6 +25,8 @@ __all__ = ["PostgresBackend"]
 T = TypeVar("T")
 _MOST_POSITIONS = 255  # of one word that a tsvector keeps
 _CONNECT_SECONDS = 10.0
+_INDEX_LOCK = 0x6D6E656E
+_WIDEST = 4_000  # numbers per vector of half precision that pgvector builds a graph of
 
 
 @lru_cache(maxsize=512)
@@ -35,8 +37,8 @@ def _sql(sql: str) -> str:
 class _Transaction:
     """See `backend.Transaction`."""
 
-    def __init__(self, cursor: Any) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: Any, has_vectors: bool) -> None:
+        self._cursor, self._has_vectors = cursor, has_vectors
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         found: list[Row] = self._cursor.execute(_sql(sql), values).fetchall()
@@ -67,6 +69,47 @@ class _Transaction:
         )
         return [(index[term], passage, count) for term, passage, count in rows]
 
+    def index_vectors(self, tenant: int, encoder: int, passages: Sequence[int], vectors: Vectors) -> None:
+        """In half precision, which is for choosing candidates; the store's own vectors decide."""
+        dim = vectors.shape[1]
+        if not self._has_vectors or dim > _WIDEST or not len(passages):
+            return
+        if not self.rows("SELECT to_regclass(?)", (f"nearest_{encoder}",))[0][0]:
+            self.run("SELECT pg_advisory_xact_lock(?)", (_INDEX_LOCK,))
+            self.run(
+                f"CREATE INDEX IF NOT EXISTS nearest_{encoder} ON nearest USING hnsw "
+                f"((CAST(embedding AS halfvec({dim}))) halfvec_ip_ops) WHERE encoder = {encoder}"
+            )
+        self.many(
+            "INSERT INTO nearest (tenant, encoder, passage, embedding) VALUES (?, ?, ?, CAST(? AS halfvec)) "
+            "ON CONFLICT DO NOTHING",
+            [(tenant, encoder, passage, _half(vector)) for passage, vector in zip(passages, vectors, strict=True)],
+        )
+
+    def drop_vectors(self, tenant: int, encoder: int) -> None:
+        if self._has_vectors:
+            self.run("DELETE FROM nearest WHERE tenant = ? AND encoder <> ?", (tenant, encoder))
+
+    def find_nearest(self, tenant: int, encoder: int, query: Vectors, count: int) -> list[int] | None:
+        dim = len(query)
+        if not self._has_vectors or dim > _WIDEST:
+            return None
+        missing = self.rows(
+            "SELECT 1 FROM passage p WHERE p.tenant = ? AND NOT EXISTS "
+            "(SELECT 1 FROM nearest n WHERE n.passage = p.seq AND n.encoder = ?) LIMIT 1",
+            (tenant, encoder),
+        )
+        if missing:  # the extension came after them
+            return None
+        self.run(f"SET LOCAL hnsw.ef_search = {min(max(2 * count, 100), 1000)}")
+        self.run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # other tenants' vectors are passed over
+        rows = self.rows(
+            f"SELECT passage FROM nearest WHERE encoder = {encoder} AND tenant = ? "
+            f"ORDER BY CAST(embedding AS halfvec({dim})) <#> CAST(? AS halfvec({dim})) LIMIT ?",
+            (tenant, _half(query), count),
+        )
+        return [row[0] for row in rows]
+
     def claim_jobs(self, tenant: int, now: int, lease_until: int, owner: str, count: int) -> list[int]:
         waiting = [
             row[0]
@@ -82,6 +125,10 @@ class _Transaction:
             (lease_until, owner, now, waiting),
         )
         return waiting
+
+
+def _half(vector: Vectors) -> str:
+    return "[" + ",".join(f"{value:.5g}" for value in vector.tolist()) + "]"
 
 
 def _vector(terms: Sequence[str]) -> str:
@@ -108,6 +155,7 @@ class PostgresBackend:
         try:
             with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=int(_CONNECT_SECONDS)) as connection:
                 prepare(connection, self._schema, self.location, read_only=read_only)
+                self._has_vectors = has_vectors(connection, self._schema)
             self._pool = pooling.ConnectionPool(
                 self._conninfo,
                 min_size=1,
@@ -136,7 +184,7 @@ class PostgresBackend:
                 if mode:
                     cursor.execute(mode)
                 cursor.execute("SELECT set_config('app.tenant_id', %s, true)", ("" if tenant is None else str(tenant),))
-                return work(_Transaction(cursor))
+                return work(_Transaction(cursor, self._has_vectors))
         except (psycopg.Error, pooling.PoolTimeout) as error:
             raise self._explained(error) from error
         except UnicodeEncodeError as error:

@@ -7,14 +7,22 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from mnemic.errors import UsageError
 from mnemic.storage.schema import MIGRATIONS, SCHEMA_VERSION, for_postgres, statements
 
-__all__ = ["connection_string", "prepare"]
+__all__ = ["connection_string", "has_vectors", "prepare"]
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _LOCK = 0x6D6E656D  # two servers that start at once make the tables one after the other
 _OLDEST = 150000
+_NO_PRIVILEGE = "42501"
 _KEYWORDS = """
 ALTER TABLE passage ADD COLUMN keywords tsvector;
 CREATE INDEX passage_keywords ON passage USING gin (keywords);
+"""
+_NEAREST = """
+CREATE TABLE nearest (
+  tenant BIGINT NOT NULL, encoder BIGINT NOT NULL REFERENCES encoder (seq),
+  passage BIGINT NOT NULL REFERENCES passage (seq) ON DELETE CASCADE, embedding halfvec NOT NULL,
+  PRIMARY KEY (passage, encoder)
+);
 """
 _GUARDED = (
     "event", "passage", "entity", "mention", "cooccurrence", "fact", "fact_source", "synonym", "vector", "job", "audit",
@@ -50,6 +58,8 @@ def prepare(connection: Any, schema: str, location: str, *, read_only: bool) -> 
             "a newer mnemic wrote it: upgrade with pip install --upgrade mnemic"
         )
     if version == SCHEMA_VERSION:
+        if not read_only:
+            _add_nearest(connection, schema)
         return
     if read_only:
         missing = "does not exist" if version == 0 else f"is of schema {version}"
@@ -57,6 +67,7 @@ def prepare(connection: Any, schema: str, location: str, *, read_only: bool) -> 
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         _migrate(connection, schema, _version(connection, schema))
+    _add_nearest(connection, schema)
 
 
 def _version(connection: Any, schema: str) -> int:
@@ -80,6 +91,39 @@ def _migrate(connection: Any, schema: str, found: int) -> None:
         for statement in statements(_KEYWORDS):
             connection.execute(statement)
         for table in _GUARDED:
-            connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-            connection.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-            connection.execute(f"CREATE POLICY own_rows ON {table} USING ({_POLICY}) WITH CHECK ({_POLICY})")
+            _guard(connection, table)
+
+
+def _guard(connection: Any, table: str) -> None:
+    """A tenant's rows are seen and written by who has named it in this transaction, and by nobody else."""
+    connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    connection.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+    connection.execute(f"CREATE POLICY own_rows ON {table} USING ({_POLICY}) WITH CHECK ({_POLICY})")
+
+
+def has_vectors(connection: Any, schema: str) -> bool:
+    """pgvector is there, and the table that it searches."""
+    row = connection.execute("SELECT to_regclass(%s)", (f"{schema}.nearest",)).fetchone()
+    return row is not None and row[0] is not None
+
+
+def _add_nearest(connection: Any, schema: str) -> None:
+    """The table for pgvector, where the server has it; without it, every vector is looked at."""
+    if has_vectors(connection, schema):
+        return
+    if not connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone():
+        if not connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone():
+            return
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+        except Exception as error:
+            if getattr(error, "sqlstate", None) == _NO_PRIVILEGE:  # whoever runs the server has not made it
+                return
+            raise
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(f"SET LOCAL search_path = {schema}, public")
+        if not has_vectors(connection, schema):
+            for statement in statements(_NEAREST):
+                connection.execute(statement)
+            _guard(connection, "nearest")

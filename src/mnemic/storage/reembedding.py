@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from mnemic.storage.backend import Backend, Transaction
+from mnemic.storage.backend import Backend, Transaction, Vectors
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.preparing import indexed_text
 from mnemic.storage.tenants import begin_write, encoder_number
-from mnemic.storage.writing import Vectors, write_vectors
+from mnemic.storage.writing import write_vectors
 
 __all__ = ["reembed"]
 
@@ -62,5 +62,6 @@ def _change_over(tx: Transaction, tenant: int, encoder: int) -> bool:
         return False
     tx.run("UPDATE tenant SET encoder = ?, linked = 0 WHERE seq = ?", (encoder, tenant))
     tx.run("DELETE FROM vector WHERE tenant = ? AND encoder <> ?", (tenant, encoder))
+    tx.drop_vectors(tenant, encoder)
     tx.run("DELETE FROM synonym WHERE tenant = ?", (tenant,))
     return True

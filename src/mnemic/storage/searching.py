@@ -82,14 +82,32 @@ class Searcher:
         """The passages among which the nearest are, where there are too many to look at all; None: look at all."""
         with self._lock:
             image, tenant = self._current(encoder)
-            if len(image.seqs) <= EXACT_UP_TO or (path := self._backend.cache(tenant)) is None:
+            if len(image.seqs) <= EXACT_UP_TO:
                 return None
-            if self._approximate is None:
-                self._approximate = ApproximateIndex(path)
-            chosen = self._approximate.candidates(image, encoder.encode([question])[0], max(4 * k, 100))
+            query, count = encoder.encode([question])[0], max(4 * k, 100)
+            if (path := self._backend.cache(tenant)) is None:
+                chosen = self._from_database(image, tenant, query, count)
+            else:
+                self._approximate = self._approximate or ApproximateIndex(path)
+                chosen = self._approximate.candidates(image, query, count)
             if chosen is None:
                 return None
             return Recalled(tenant, image.view(self._finder(tenant), chosen), image.seqs.rows[chosen])
+
+    def _from_database(
+        self, image: Image, tenant: int, query: NDArray[np.float32], count: int
+    ) -> NDArray[np.int64] | None:
+        def work(tx: Transaction) -> list[int] | None:
+            [(encoder,)] = tx.rows("SELECT encoder FROM tenant WHERE seq = ?", (tenant,))
+            return tx.find_nearest(tenant, encoder, query, count)
+
+        found = self._backend.read(work, tenant)
+        if found is None:
+            return None
+        seqs = image.seqs.rows
+        places = np.searchsorted(seqs, np.array(found, np.int64))
+        places = places[places < len(seqs)]
+        return np.unique(places[np.isin(seqs[places], found)])
 
     def scrub(self) -> None:
         """Delete what lies beside the database."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mnemic.errors import UsageError
-from mnemic.storage.backend import Row, Transaction, marks
+from mnemic.storage.backend import Row, Transaction, Vectors, marks
 from mnemic.storage.sqlite_files import connect, explained, prepare
 
 __all__ = ["SQLiteBackend"]
@@ -56,6 +56,15 @@ class _Transaction:
             )
             found += [(index, passage, count) for passage, count in places]
         return found
+
+    def index_vectors(self, tenant: int, encoder: int, passages: Sequence[int], vectors: Vectors) -> None:
+        """Nothing to do: `approximate.ApproximateIndex` reads what is new when it is asked."""
+
+    def drop_vectors(self, tenant: int, encoder: int) -> None:
+        """Nothing to do: a cache of another encoder is made anew."""
+
+    def find_nearest(self, tenant: int, encoder: int, query: Vectors, count: int) -> list[int] | None:
+        return None
 
     def claim_jobs(self, tenant: int, now: int, lease_until: int, owner: str, count: int) -> list[int]:
         waiting = [

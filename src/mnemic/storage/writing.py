@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnemic.storage.audit import note
-from mnemic.storage.backend import Transaction
+from mnemic.storage.backend import Transaction, Vectors
 from mnemic.storage.extracted import Extracted
 from mnemic.storage.phrases import cleaned
 from mnemic.storage.preparing import Prepared
@@ -18,8 +17,6 @@ from mnemic.storage.times import new_id, now
 from mnemic.storage.view import Entity
 
 __all__ = ["entity_number", "existing", "write_event", "write_extracted", "write_fact", "write_vectors"]
-
-Vectors = NDArray[np.float32]
 
 
 def existing(tx: Transaction, tenant: int, item: Prepared, key: str | None) -> tuple[int, str, int | None] | None:
@@ -97,6 +94,8 @@ def write_vectors(
         "INSERT INTO vector (tenant, kind, owner, encoder, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(tenant, kind, owner, encoder, vector.tobytes()) for owner, vector in rows],
     )
+    if kind == "passage":
+        tx.index_vectors(tenant, encoder, owners, vectors)
 
 
 def write_extracted(tx: Transaction, tenant: int, passage: int, found: Extracted) -> None:
