@@ -1,15 +1,19 @@
 """What a store promises, whatever database it lies in."""
 
+import os
 from collections.abc import Callable
 from random import Random
 
+import numpy as np
 import pytest
 from hashing_encoder import HashingEncoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import UsageError
+from mnemic.storage.events import Conflict
 from mnemic.storage.records import Event, NewFact
+from mnemic.storage.rule_extraction import extract_by_rules
 from mnemic.storage.store import MemoryStore
 
 Opener = Callable[..., MemoryStore]
@@ -233,6 +237,43 @@ def test_operators_in_a_question_are_only_words(store: MemoryStore, question: st
     assert store.stats().events == len(EVENTS)
 
 
+def test_metadata_changes_only_for_who_has_read_the_last(store: MemoryStore) -> None:
+    [name] = store.add(Event("a text", metadata={"a": 1})).ids
+    assert name is not None
+    assert store.annotate(name, {"a": 2}, expected_version=1) == 2
+    with pytest.raises(Conflict, match="version 2, not 1"):
+        store.annotate(name, {"a": 3}, expected_version=1)
+    assert (store.get(name).metadata, store.get(name).version) == ({"a": 2}, 2)
+    assert [entry.action for entry in store.history(name)] == ["annotate", "add"]
+    with pytest.raises(UsageError, match="metadata"):
+        store.annotate(name, {"a": object()})
+
+
+def test_a_view_holds_the_graph_and_agrees_with_brute_force(store: MemoryStore) -> None:
+    store.add(EVENTS)
+    view = store.view()
+    assert [p.text for p in view.passages] == [
+        f"{event.actor}: {event.text}" if event.actor else event.text for event in EVENTS
+    ]
+    found = [extract_by_rules(event.title, view.passages[i].text) for i, event in enumerate(EVENTS[:4])]
+    pairs: dict[frozenset[str], float] = {}
+    for one in found:
+        for (a, b), count in one.pairs.items():
+            key = frozenset((a.norm_name, b.norm_name))
+            pairs[key] = pairs.get(key, 0) + count
+    names = [entity.norm_name for entity in view.entities]
+    links = view.cooccurrences
+    edges = zip(links.first.tolist(), links.second.tolist(), links.weights.tolist(), strict=True)
+    assert {frozenset((names[i], names[j])): weight for i, j, weight in edges} == pairs
+    assert [(names[f.subject], f.predicate, f.object_text) for f in view.facts] == [
+        ("ada", "works at", "acme"), ("acme", "is in", "berlin"),
+    ]  # fmt: skip
+    assert view.support is not None
+    assert [view.support.row(row)[0].tolist() for row in range(2)] == [[4, 5], [4]]
+    assert np.allclose(view.vectors, HashingEncoder().encode([p.indexed for p in view.passages]))
+    assert len(store.view(filters={"session": "s1"}).passages) == 2
+
+
 def test_wrong_calls_are_refused_by_name(store: MemoryStore) -> None:
     for wrong in (
         lambda: store.search("x", k=0),
@@ -280,13 +321,14 @@ def test_adding_step_by_step_is_searched_as_adding_at_once(open_store: Opener) -
 
 
 def test_tenants_never_meet(open_store: Opener) -> None:
+    """MNEMIC_TEST_FULL=1 makes 10,000 calls."""
     random = Random(3)
     names = ["a", "b", "a'; --", "Ünïcode ✓"]
     stores = {name: open_store(tenant=name) for name in names}
     ids = {
         name: store.add([Event(f"secret {i} of {name} Berlin") for i in range(5)]).ids for name, store in stores.items()
     }
-    for _ in range(60):
+    for _ in range(10_000 if os.environ.get("MNEMIC_TEST_FULL") == "1" else 60):
         name, other = random.sample(names, 2)
         store = stores[name]
         method = random.choice(["bm25", "dense", "hybrid", "rule-graph"])

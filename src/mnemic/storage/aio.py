@@ -27,6 +27,7 @@ from mnemic.storage.records import (
 from mnemic.storage.store import MemoryStore
 from mnemic.storage.times import Time
 from mnemic.storage.transfer import Imported
+from mnemic.storage.view import View
 
 if TYPE_CHECKING:
     from mnemic.llm import MeteredLLM
@@ -88,6 +89,12 @@ class AsyncMemoryStore:
 
     async def get(self, event_id: str) -> StoredEvent:
         return await self._do(self._store.get, event_id)
+
+    async def annotate(self, event_id: str, metadata: Mapping[str, Any], *, expected_version: int | None = None) -> int:
+        return await self._do(self._store.annotate, event_id, metadata, expected_version=expected_version)
+
+    async def view(self, *, filters: Mapping[str, str] | None = None, at: Time = None, known_at: Time = None) -> View:
+        return await self._do(self._store.view, filters=filters, at=at, known_at=known_at)
 
     async def search(
         self,

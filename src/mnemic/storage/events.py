@@ -1,17 +1,25 @@
 """Finding the events that a caller means."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnemic.errors import UsageError, nearest
+from mnemic.errors import MnemicError, UsageError, nearest
+from mnemic.storage.audit import note
 from mnemic.storage.backend import Row, Transaction, batches, marks
 from mnemic.storage.phrases import cleaned, normalised
 from mnemic.storage.records import StoredEvent
 
-__all__ = ["COLUMNS", "choose_events", "get_event", "names_of", "stored_event"]
+__all__ = ["COLUMNS", "Conflict", "annotate_event", "choose_events", "get_event", "names_of", "stored_event"]
 
 COLUMNS = "id, content, source, session, actor, title, occurred_at, ingested_at, metadata, forgotten_at, version"
+
+
+class Conflict(MnemicError):
+    """Somebody else has changed it since it was read."""
+
+
 _FIELDS = ("session", "source", "actor", "title")
 
 
@@ -26,6 +34,22 @@ def stored_event(row: Row) -> StoredEvent:
     return StoredEvent(
         name, text, source, session, actor, title, time, ingested_at, json.loads(metadata), forgotten_at, version
     )
+
+
+def annotate_event(
+    tx: Transaction, tenant: int, name: str, metadata: str, expected_version: int | None, actor: str
+) -> int:
+    """See `MemoryStore.annotate`; `metadata` is JSON."""
+    rows = tx.rows("SELECT metadata, version FROM event WHERE tenant = ? AND id = ?", (tenant, name))
+    if not rows:
+        raise UsageError(f"event '{name:.80}' is not in this store")
+    [(old, version)] = rows
+    if expected_version is not None and version != expected_version:
+        raise Conflict(f"event '{name}' is of version {version}, not {expected_version}: read it again, then change it")
+    tx.run("UPDATE event SET metadata = ?, version = version + 1 WHERE tenant = ? AND id = ?", (metadata, tenant, name))
+    before, after = (hashlib.sha256(text.encode()).hexdigest() for text in (old, metadata))
+    note(tx, tenant, actor, "annotate", name, before=before, after=after)
+    return int(version) + 1
 
 
 def choose_events(

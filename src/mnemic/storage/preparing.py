@@ -13,7 +13,16 @@ from mnemic.storage.terms import terms
 from mnemic.storage.times import microseconds
 from mnemic.storage.view import Level
 
-__all__ = ["Prepared", "PreparedPassage", "checked_fact", "index_terms", "indexed_text", "prepared", "shortened"]
+__all__ = [
+    "Prepared",
+    "PreparedPassage",
+    "checked_fact",
+    "index_terms",
+    "indexed_text",
+    "metadata_text",
+    "prepared",
+    "shortened",
+]
 
 _LONGEST_NAME = 1_000
 _LONGEST_TERM = 400  # characters; a longer "word" is told from others by its beginning
@@ -65,7 +74,7 @@ def prepared(event: Event) -> Prepared:
         event,
         microseconds(event.time),
         hashlib.sha256(identity.encode()).hexdigest(),
-        _metadata(event.metadata),
+        metadata_text(event.metadata),
         tuple(_passages(event)),
         tuple(checked_fact(fact) for fact in event.facts or ()),
     )
@@ -85,7 +94,8 @@ def _refuse_unprintable(name: str, value: Any) -> None:
             ) from None
 
 
-def _metadata(metadata: Mapping[str, Any]) -> str:
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """As it is stored, or why it cannot be."""
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -22,7 +22,7 @@ from mnemic.storage.importing import import_file
 from mnemic.storage.jobs import find_jobs, retry_jobs
 from mnemic.storage.measuring import Stats, digest, measure
 from mnemic.storage.opening import open_backend
-from mnemic.storage.preparing import checked_fact
+from mnemic.storage.preparing import checked_fact, metadata_text
 from mnemic.storage.records import (
     AddReport,
     AuditEntry,
@@ -41,6 +41,7 @@ from mnemic.storage.searching import Searcher, check_filters
 from mnemic.storage.tenants import Tenant, begin_write, check_name, find_tenant, make_tenant, other_encoder
 from mnemic.storage.times import Time, microseconds
 from mnemic.storage.transfer import Imported, export_tenant
+from mnemic.storage.view import View
 
 if TYPE_CHECKING:
     from mnemic.llm import MeteredLLM
@@ -216,6 +217,31 @@ class MemoryStore:
         if found is None:
             raise UsageError(f"event '{event_id:.80}' is not in this store")
         return found
+
+    def annotate(self, event_id: str, metadata: Mapping[str, Any], *, expected_version: int | None = None) -> int:
+        """Put other metadata in the place of an event's; its text never changes. The event's new version.
+
+        Args:
+            expected_version: the version that the caller has read.
+
+        Raises:
+            Conflict: the event is of another version by now.
+        """
+        text = metadata_text(metadata)
+        return self._changed(
+            lambda tx, tenant: stored.annotate_event(tx, tenant, event_id, text, expected_version, self._actor)
+        )
+
+    def view(self, *, filters: Mapping[str, str] | None = None, at: Time = None, known_at: Time = None) -> View:
+        """Everything that recall methods see, with the graph; see `search` for the arguments."""
+        recalled = self._searcher.recalled(
+            self.encoder,
+            method="rule-graph",
+            filters=check_filters(filters),
+            at=microseconds(at, "at"),
+            known_at=microseconds(known_at, "known_at"),
+        )
+        return recalled.view
 
     def search(
         self,
