@@ -34,8 +34,8 @@ class Transaction(Protocol):
         """Take out what `index_words` has put in; the terms must be the same. Before the passages are deleted."""
         ...
 
-    def find_words(self, tenant: int, terms: Sequence[str]) -> list[tuple[int, int, int]]:
-        """(index of the term, passage, how often it stands there)."""
+    def find_words(self, tenant: int, terms: Sequence[str]) -> NDArray[np.int64]:
+        """`[M, 3]`: index of the term, passage, how often it stands there."""
         ...
 
     def index_vectors(self, tenant: int, encoder: int, passages: Sequence[int], vectors: Vectors) -> None:

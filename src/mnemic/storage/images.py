@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from mnemic.storage.view import Passage, View
 
 __all__ = ["Image", "StoredKeywords", "load_passages"]
 
-Find = Callable[[Sequence[str]], list[tuple[int, int, int]]]
+Find = Callable[[Sequence[str]], NDArray[np.int64]]
 
 
 @dataclass
@@ -85,8 +84,7 @@ class StoredKeywords:
 
     def matches(self, query: str) -> Matches:
         asked = list(dict.fromkeys(shortened(term) for term in query_terms(query)))
-        rows = self.find(asked) if asked else []
-        found = np.fromiter(chain.from_iterable(rows), np.int64, 3 * len(rows)).reshape(-1, 3)
+        found = self.find(asked) if asked else np.zeros((0, 3), np.int64)
         places = np.searchsorted(self.seqs, found[:, 1])
         known = places < len(self.seqs)
         known[known] = self.seqs[places[known]] == found[known, 1]

@@ -15,7 +15,7 @@ from mnemic.storage.records import Event
 from mnemic.storage.tenants import begin_write, record_encoder
 from mnemic.storage.transfer import Imported, read_export
 from mnemic.storage.view import Entity
-from mnemic.storage.writing import entity_number, existing, write_event
+from mnemic.storage.writing import entity_numbers, existing, key_of, write_event
 
 __all__ = ["import_file"]
 
@@ -99,13 +99,15 @@ def _write_fact(tx: Transaction, tenant: int, line: dict[str, Any]) -> int:
         )
     ):
         return 0
-    target = None if line["object"] is None else entity_number(tx, tenant, Entity(*line["object"]))
+    ends = [Entity(*line[name]) for name in ("subject", "object") if line[name] is not None]
+    numbers = entity_numbers(tx, tenant, ends)
+    target = None if line["object"] is None else numbers[key_of(ends[1])]
     [(fact,)] = tx.rows(
         "INSERT INTO fact (tenant, id, digest, subject, predicate, object, object_text, valid_from, valid_to, "
         "recorded_at, retracted_at, superseded_by, confidence, extractor) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
         (
-            tenant, line["id"], line["digest"], entity_number(tx, tenant, Entity(*line["subject"])),
+            tenant, line["id"], line["digest"], numbers[key_of(ends[0])],
             line["predicate"], target, line["object_text"], line["valid_from"], line["valid_to"], line["recorded_at"],
             line["retracted_at"], line["superseded_by"], line["confidence"], line["extractor"],
         ),

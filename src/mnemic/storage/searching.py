@@ -13,7 +13,7 @@ from mnemic.storage.approximate import ApproximateIndex
 from mnemic.storage.backend import Backend, Transaction, batches, marks
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.graphs import load_graph
-from mnemic.storage.images import Image, load_passages
+from mnemic.storage.images import Find, Image, load_passages
 from mnemic.storage.linking import fact_vectors, link
 from mnemic.storage.recall import open_method
 from mnemic.storage.records import Hit
@@ -202,7 +202,7 @@ class Searcher:
         self._image = self._backend.read(work, number)
         return self._image, number
 
-    def _finder(self, tenant: int) -> Callable[[Sequence[str]], list[tuple[int, int, int]]]:
+    def _finder(self, tenant: int) -> Find:
         return lambda terms: self._backend.read(lambda tx: tx.find_words(tenant, terms), tenant)
 
 

@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mnemic.errors import UsageError
 from mnemic.storage.backend import Row, Transaction, Vectors, marks
@@ -48,14 +52,16 @@ class _Transaction:
             ((passage, _tokens(tenant, terms)) for passage, terms in passages),
         )
 
-    def find_words(self, tenant: int, terms: Sequence[str]) -> list[tuple[int, int, int]]:
-        found: list[tuple[int, int, int]] = []
+    def find_words(self, tenant: int, terms: Sequence[str]) -> NDArray[np.int64]:
+        found: list[NDArray[np.int64]] = [np.zeros((0, 3), np.int64)]
         for index, term in enumerate(terms):
-            places = self.rows(
+            rows = self.rows(
                 "SELECT doc, count(*) FROM passage_terms WHERE term = ? GROUP BY doc", (_tokens(tenant, [term]),)
             )
-            found += [(index, passage, count) for passage, count in places]
-        return found
+            table = np.full((len(rows), 3), index, np.int64)
+            table[:, 1:] = np.fromiter(chain.from_iterable(rows), np.int64, 2 * len(rows)).reshape(-1, 2)
+            found.append(table)
+        return np.concatenate(found)
 
     def index_vectors(self, tenant: int, encoder: int, passages: Sequence[int], vectors: Vectors) -> None:
         """Nothing to do: `approximate.ApproximateIndex` reads what is new when it is asked."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnemic.storage.audit import note
-from mnemic.storage.backend import Transaction, Vectors
+from mnemic.storage.backend import Transaction, Vectors, batches, marks
 from mnemic.storage.extracted import Extracted
 from mnemic.storage.phrases import cleaned
 from mnemic.storage.preparing import Prepared
@@ -16,7 +16,14 @@ from mnemic.storage.records import ItemReport, NewFact
 from mnemic.storage.times import new_id, now
 from mnemic.storage.view import Entity
 
-__all__ = ["entity_number", "existing", "write_event", "write_extracted", "write_fact", "write_vectors"]
+__all__ = ["entity_numbers", "existing", "key_of", "write_event", "write_extracted", "write_fact", "write_vectors"]
+
+
+Key = tuple[str, str]  # cleaned name and type: what makes two names one entity
+
+
+def key_of(entity: Entity) -> Key:
+    return entity.norm_name, entity.type
 
 
 def existing(tx: Transaction, tenant: int, item: Prepared, key: str | None) -> tuple[int, str, int | None] | None:
@@ -100,12 +107,13 @@ def write_vectors(
 
 def write_extracted(tx: Transaction, tenant: int, passage: int, found: Extracted) -> None:
     """Everything that was found in one passage; found again, it stays as it is."""
-    numbers = {entity: entity_number(tx, tenant, entity) for entity in found.mentions}
+    ends = [_ends(fact) for fact in found.facts]
+    numbers = entity_numbers(tx, tenant, [*found.mentions, *(entity for pair in ends for entity in pair)])
     tx.many(
         "INSERT INTO mention (tenant, passage, entity, count) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [(tenant, passage, numbers[entity], count) for entity, count in found.mentions.items()],
+        [(tenant, passage, numbers[key_of(entity)], count) for entity, count in found.mentions.items()],
     )
-    pairs = [(*sorted((numbers[a], numbers[b])), count) for (a, b), count in found.pairs.items()]
+    pairs = [(*sorted((numbers[key_of(a)], numbers[key_of(b)])), count) for (a, b), count in found.pairs.items()]
     tx.many(
         "INSERT INTO cooccurrence (tenant, passage, first, second, count) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT DO NOTHING",
@@ -115,15 +123,28 @@ def write_extracted(tx: Transaction, tenant: int, passage: int, found: Extracted
         write_fact(tx, tenant, fact, found.extractor, passages=[passage])
 
 
-def entity_number(tx: Transaction, tenant: int, entity: Entity) -> int:
-    key = (tenant, entity.norm_name, entity.type)
-    found = tx.rows("SELECT seq FROM entity WHERE tenant = ? AND norm_name = ? AND type = ?", key)
-    if not found:
-        found = tx.rows(
-            "INSERT INTO entity (tenant, norm_name, type, name) VALUES (?, ?, ?, ?) RETURNING seq", (*key, entity.name)
+def entity_numbers(tx: Transaction, tenant: int, entities: Iterable[Entity]) -> dict[Key, int]:
+    """The numbers of entities by their keys, which are made where they are not there. The first spelling stays."""
+    wanted: dict[Key, Entity] = {}
+    for entity in entities:
+        wanted.setdefault(key_of(entity), entity)
+    known = _known_entities(tx, tenant, wanted)
+    new = [(tenant, *key, entity.name) for key, entity in wanted.items() if key not in known]
+    if new:
+        tx.many("INSERT INTO entity (tenant, norm_name, type, name) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", new)
+        known = _known_entities(tx, tenant, wanted)
+    return known
+
+
+def _known_entities(tx: Transaction, tenant: int, wanted: Iterable[Key]) -> dict[Key, int]:
+    found: dict[Key, int] = {}
+    for batch in batches({norm for norm, _ in wanted}):
+        rows = tx.rows(
+            f"SELECT norm_name, type, seq FROM entity WHERE tenant = ? AND norm_name IN ({marks(batch)})",
+            (tenant, *batch),
         )
-    number: int = found[0][0]
-    return number
+        found |= {(norm, kind): number for norm, kind, number in rows}
+    return found
 
 
 def write_fact(
@@ -131,10 +152,9 @@ def write_fact(
 ) -> tuple[int, str]:
     """The fact's number and id. One that the store already claims, with the same times and from the same extractor,
     gains sources and stays as it is."""
-    subject = entity_number(tx, tenant, Entity(fact.subject.strip(), cleaned(fact.subject) or fact.subject))
-    target = None
-    if not fact.literal:
-        target = entity_number(tx, tenant, Entity(fact.object.strip(), cleaned(fact.object) or fact.object))
+    ends = _ends(fact)
+    numbers = entity_numbers(tx, tenant, ends)
+    subject, target = numbers[key_of(ends[0])], None if fact.literal else numbers[key_of(ends[1])]
     digest = _fact_digest(fact, extractor)
     found = tx.rows(
         "SELECT seq, id FROM fact WHERE tenant = ? AND digest = ? AND retracted_at IS NULL AND superseded_by IS NULL",
@@ -155,6 +175,12 @@ def write_fact(
         [(tenant, number, passage) for passage in passages],
     )
     return number, name
+
+
+def _ends(fact: NewFact) -> list[Entity]:
+    """The entities that a fact is about."""
+    names = [fact.subject] if fact.literal else [fact.subject, fact.object]
+    return [Entity(name.strip(), cleaned(name) or name) for name in names]
 
 
 def _fact_digest(fact: NewFact, extractor: str) -> str:
