@@ -20,7 +20,7 @@ __all__ = ["VERBS", "cli", "main"]
 VERBS = {
     "compare": ("mnemic.cli.compare", "Train memories on a task; show what each recalls beside what it costs."),
     "train": ("mnemic.cli.train", "Train one model as a YAML file describes it."),
-    "teach": ("mnemic.cli.teach", "Teach a model to use a memory: MEMENTO's data, tuning and generation."),
+    "teach": ("mnemic.cli.teach", "Teach a model to use its memory: MEMENTO, Recall with Reasoning."),
     "serve-model": ("mnemic.cli.serve_model", "Serve a taught model to OpenAI's clients, evicting as it writes."),
     "reproduce": ("mnemic.cli.reproduce", "Test the claims of a paper."),
     "remember": ("mnemic.cli.memory.remember", "Keep files in a memory store: text, Markdown, HTML, PDF, chats."),
