@@ -172,6 +172,17 @@ def test_a_subject_is_erased_with_all_that_speaks_of_it(store: MemoryStore) -> N
     )
 
 
+def test_a_subject_is_found_in_any_case_but_only_as_whole_words(store: MemoryStore) -> None:
+    texts = ["i met anna  BERG, she says", "Annaberg is a town", "Anna climbed a berg", "berg, Anna", "Plan"]
+    ids = store.add([*texts, Event("about her", title="Anna Berg")]).ids
+    assert store.erase(subject="Anna Berg").events == 2
+    kept = {hit.provenance["event"] for hit in store.search("anna berg annaberg plan", method="dense", k=50)}
+    assert kept == set(ids[1:5])
+    for empty in ("", "  ", "?!"):
+        with pytest.raises(UsageError, match="no name"):
+            store.erase(subject=empty)
+
+
 def test_everything_goes(store: MemoryStore) -> None:
     store.add(EVENTS)
     store.erase(everything=True, scrub=True)
@@ -286,6 +297,8 @@ def test_wrong_calls_are_refused_by_name(store: MemoryStore) -> None:
         lambda: store.add([1]),  # type: ignore[list-item]
         lambda: store.supersede("missing", ("a", "b", "c")),
         lambda: store.facts(at="noon"),
+        lambda: store.add("x", idempotency_key=""),
+        lambda: store.add("x", idempotency_key="a\0"),
         lambda: store.forget("id"),  # type: ignore[arg-type]
     ):
         with pytest.raises(UsageError):

@@ -5,11 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mnemic.errors import MnemicError, UsageError, nearest
 from mnemic.storage.audit import note
 from mnemic.storage.backend import Row, Transaction, batches, marks
 from mnemic.storage.phrases import cleaned, normalised
+from mnemic.storage.preparing import index_terms, indexed_text
 from mnemic.storage.records import StoredEvent
+from mnemic.storage.terms import words
 
 __all__ = ["COLUMNS", "Conflict", "annotate_event", "choose_events", "get_event", "names_of", "stored_event"]
 
@@ -111,7 +115,9 @@ def names_of(subject: str) -> list[str]:
 
 
 def _about(tx: Transaction, tenant: int, subject: str) -> set[int]:
-    """Events that name it, that it says, or that state a fact about it."""
+    """Events whose text has the name, in any case, that it says, or that state a fact about it."""
+    if not any(map(str.isalnum, subject)):
+        raise UsageError(f"subject {subject!r:.80} is no name")
     norms = names_of(subject)
     inside = marks(norms)
     found = tx.rows(
@@ -123,4 +129,22 @@ def _about(tx: Transaction, tenant: int, subject: str) -> set[int]:
         "SELECT seq FROM event WHERE tenant = ? AND LOWER(actor) = LOWER(?)",
         (tenant, *norms, tenant, *norms, *norms, tenant, subject),
     )
-    return {row[0] for row in found}
+    return {row[0] for row in found} | _naming(tx, tenant, subject)
+
+
+def _naming(tx: Transaction, tenant: int, subject: str) -> set[int]:
+    """Events with the words of the name, one after another."""
+    asked = list(dict.fromkeys(index_terms(subject)))
+    matches = tx.find_words(tenant, asked)
+    passages, counts = np.unique(matches[:, 1], return_counts=True)
+    name = f" {' '.join(words(subject))} "
+    found = set()
+    for batch in batches(passages[counts == len(asked)].tolist()):
+        for event, title, text in tx.rows(
+            "SELECT p.event, e.title, p.text FROM passage p JOIN event e ON e.seq = p.event "
+            f"WHERE p.tenant = ? AND p.seq IN ({marks(batch)})",
+            (tenant, *batch),
+        ):
+            if name in f" {' '.join(words(indexed_text(title, text)))} ":
+                found.add(event)
+    return found

@@ -16,6 +16,7 @@ from mnemic.storage.view import Level
 __all__ = [
     "Prepared",
     "PreparedPassage",
+    "check_key",
     "checked_fact",
     "index_terms",
     "indexed_text",
@@ -78,6 +79,13 @@ def prepared(event: Event) -> Prepared:
         tuple(_passages(event)),
         tuple(checked_fact(fact) for fact in event.facts or ()),
     )
+
+
+def check_key(key: str) -> None:
+    """Refuses an idempotency key that cannot be kept."""
+    _refuse_unprintable("idempotency_key", key)
+    if not 0 < len(key) <= _LONGEST_NAME:
+        raise UsageError(f"idempotency_key has {len(key):,} characters; must have 1 to {_LONGEST_NAME:,}")
 
 
 def _refuse_unprintable(name: str, value: Any) -> None:

@@ -22,7 +22,7 @@ from mnemic.storage.importing import import_file
 from mnemic.storage.jobs import find_jobs, retry_jobs
 from mnemic.storage.measuring import Stats, digest, measure
 from mnemic.storage.opening import open_backend
-from mnemic.storage.preparing import checked_fact, metadata_text
+from mnemic.storage.preparing import check_key, checked_fact, metadata_text
 from mnemic.storage.records import (
     AddReport,
     AuditEntry,
@@ -190,6 +190,7 @@ class MemoryStore:
             items = [_with_extraction(items[0], entities, facts)]
         keys: list[str | None] = [None] * len(items)
         if idempotency_key is not None:
+            check_key(idempotency_key)
             keys = [idempotency_key] if single else [f"{idempotency_key}/{index}" for index in range(len(items))]
         reports = add_events(
             self._backend,
@@ -331,7 +332,8 @@ class MemoryStore:
 
         Args:
             filter: session, source, actor or title -> the value it must have.
-            subject: every event that names this person or thing, says it as its actor, or states a fact about it.
+            subject: every event that has this name in its text, in any case, or as its actor, or states a fact about
+                it; and all facts about it.
             everything: all events and facts of the tenant.
             scrub: also overwrite them on the disk, which rewrites the file.
         """
