@@ -282,7 +282,10 @@ def test_a_view_holds_the_graph_and_agrees_with_brute_force(store: MemoryStore) 
     assert view.support is not None
     assert [view.support.row(row)[0].tolist() for row in range(2)] == [[4, 5], [4]]
     assert np.allclose(view.vectors, HashingEncoder().encode([p.indexed for p in view.passages]))
-    assert len(store.view(filters={"session": "s1"}).passages) == 2
+    spoken = store.view(filters={"session": "s1"})
+    assert (len(spoken.passages), spoken.facts) == (2, ())
+    store.forget(filter={"source": "own"})
+    assert store.view().facts == ()
 
 
 def test_wrong_calls_are_refused_by_name(store: MemoryStore) -> None:

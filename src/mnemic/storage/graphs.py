@@ -102,17 +102,21 @@ def _facts(
     at: int | None,
     known_at: int | None,
 ) -> tuple[tuple[Fact, ...], Rows, tuple[int, ...]]:
-    """Facts that say the same, at different times or by different extractors, are one here."""
+    """Facts that say the same, at different times or by different extractors, are one here. Those that only passages
+    state which are left out are left out too."""
+    sql = "SELECT x.fact, x.passage FROM fact f JOIN fact_source x ON x.fact = f.seq WHERE f.tenant = ?"
+    sources = _table(tx.rows(sql, (tenant,)), 2)
+    inside, where = _places(seqs, sources[:, 1])
+    left_out = set(sources[~inside, 0].tolist()) - set(sources[inside, 0].tolist())
     place = {int(number): index for index, number in enumerate(numbers)}
     found: dict[Fact, tuple[int, int]] = {}  # -> index, number of the first
     index_of: dict[int, int] = {}
     for seq, subject, predicate, object_, text in _live_facts(tx, tenant, at, known_at):
+        if seq in left_out:
+            continue
         target = -1 if object_ is None else place[object_]
         fact = Fact(place[subject], cleaned(predicate), target, entities[target].norm_name if target >= 0 else text)
         index_of[seq] = found.setdefault(fact, (len(found), seq))[0]
-    sql = "SELECT x.fact, x.passage FROM fact f JOIN fact_source x ON x.fact = f.seq WHERE f.tenant = ?"
-    sources = _table(tx.rows(sql, (tenant,)), 2)
-    inside, where = _places(seqs, sources[:, 1])
     pairs = {
         (index_of[fact], passage)
         for fact, passage in zip(sources[inside, 0].tolist(), where.tolist(), strict=True)
