@@ -12,8 +12,6 @@ from click.testing import CliRunner, Result
 
 from mnemic import cli as command_line
 
-pytest.importorskip("wordllama")
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

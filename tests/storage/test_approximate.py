@@ -11,7 +11,6 @@ from mnemic.storage import searching
 from mnemic.storage.records import Event
 from mnemic.storage.store import MemoryStore
 
-pytest.importorskip("usearch")
 WORDS = [f"word{number}" for number in range(60)]
 
 

@@ -86,7 +86,6 @@ def test_wrong_paths_and_formats_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_pdf_gives_its_text_and_a_damaged_one_says_so() -> None:
-    pytest.importorskip("pypdf")
     stream = b"BT /F1 24 Tf 72 700 Td (The key is under the mat.) Tj ET"
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
