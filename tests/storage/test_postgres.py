@@ -55,14 +55,14 @@ def test_stores_that_open_at_once_make_the_tables_once(dsn: str) -> None:
         except BaseException as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failed == []
     with open_store(dsn) as store:
-        assert store.stats().events == 4
+        assert store.stats().events == 8
 
 
 def test_a_later_schema_and_a_missing_one_are_refused(dsn: str) -> None:

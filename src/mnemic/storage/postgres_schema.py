@@ -57,17 +57,19 @@ def prepare(connection: Any, schema: str, location: str, *, read_only: bool) -> 
             f"store '{location}' is of schema {version}, but this mnemic knows up to {SCHEMA_VERSION}; "
             "a newer mnemic wrote it: upgrade with pip install --upgrade mnemic"
         )
-    if version == SCHEMA_VERSION:
-        if not read_only:
-            _add_nearest(connection, schema)
-        return
-    if read_only:
+    if read_only and version < SCHEMA_VERSION:
         missing = "does not exist" if version == 0 else f"is of schema {version}"
         raise UsageError(f"store '{location}' {missing}; open it once for writing")
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        _migrate(connection, schema, _version(connection, schema))
-    _add_nearest(connection, schema)
+    if read_only or (version == SCHEMA_VERSION and has_vectors(connection, schema)):
+        return
+    # the lock is held from before the transaction begins: within one, a table that another has just made goes unseen
+    connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        with connection.transaction():
+            _migrate(connection, schema, _version(connection, schema))
+        _add_nearest(connection, schema)
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
 def _version(connection: Any, schema: str) -> int:
@@ -79,6 +81,8 @@ def _version(connection: Any, schema: str) -> int:
 
 
 def _migrate(connection: Any, schema: str, found: int) -> None:
+    if found == SCHEMA_VERSION:
+        return
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     connection.execute(f"SET LOCAL search_path = {schema}, public")
     if found == 0:
@@ -121,9 +125,7 @@ def _add_nearest(connection: Any, schema: str) -> None:
                 return
             raise
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(f"SET LOCAL search_path = {schema}, public")
-        if not has_vectors(connection, schema):
-            for statement in statements(_NEAREST):
-                connection.execute(statement)
-            _guard(connection, "nearest")
+        for statement in statements(_NEAREST):
+            connection.execute(statement)
+        _guard(connection, "nearest")
