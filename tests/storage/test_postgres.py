@@ -1,6 +1,5 @@
 """What only PostgreSQL promises: row-level security, its own schema, and clear words where there is no server."""
 
-import threading
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -43,26 +42,6 @@ def test_the_database_itself_shows_a_tenant_no_other(dsn: str) -> None:
         assert connection.execute("DELETE FROM event WHERE content LIKE '%of b'").rowcount == 0
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("UPDATE entity SET tenant = tenant + 1")
-
-
-def test_stores_that_open_at_once_make_the_tables_once(dsn: str) -> None:
-    failed: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            with open_store(dsn) as store:
-                store.add(f"text {number}")
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
-    with open_store(dsn) as store:
-        assert store.stats().events == 8
 
 
 def test_a_later_schema_and_a_missing_one_are_refused(dsn: str) -> None:

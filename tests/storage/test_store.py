@@ -1,6 +1,7 @@
 """What a store promises, whatever database it lies in."""
 
 import os
+import threading
 from collections.abc import Callable
 from random import Random
 
@@ -325,6 +326,26 @@ def test_a_second_store_sees_what_the_first_has_written(open_store: Opener) -> N
     assert len(other.search("Berlin", method="bm25")) == 4
     other.erase(everything=True)
     assert one.search("Berlin", method="bm25") == []
+
+
+def test_stores_that_open_at_once_make_the_tables_once(location: str) -> None:
+    failed: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            with MemoryStore.open(location, encoder=HashingEncoder()) as store:
+                store.add(f"text {number}")
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    with MemoryStore.open(location, encoder=HashingEncoder()) as store:
+        assert store.stats().events == 8
 
 
 def test_adding_step_by_step_is_searched_as_adding_at_once(open_store: Opener) -> None:
