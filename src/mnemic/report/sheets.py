@@ -34,10 +34,12 @@ def sheet_table(sheet: Sheet) -> Table:
     """For the terminal."""
     table = Table(
         box=SIMPLE_HEAD, title=Text(sheet.title), title_justify="left", caption=Text(sheet.note),
-        caption_justify="left", pad_edge=False,
+        caption_justify="left", pad_edge=False, padding=(0, 0 if len(sheet.head) > 6 else 1, 0, 0),
     )  # fmt: skip
     for number, name in enumerate(sheet.head):
-        table.add_column(Text(name), justify="right" if number else "left")
+        # numbers break between words and never inside them
+        least = max((len(word) for row in sheet.rows for word in row[number].split()), default=1)
+        table.add_column(Text(name), justify="right" if number else "left", min_width=least)
     for row in sheet.rows:
         table.add_row(*map(Text, row))
     return table

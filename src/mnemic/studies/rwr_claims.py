@@ -40,7 +40,7 @@ def claims(measured: Measured, records: Mapping[int, Mapping[ArmName, Record]], 
         return accuracy(measured, (arm, way), multiple)
 
     def more(text: str, said: str, by: float, one: float, other: float) -> Claim:
-        asked = f"accuracy higher by at least {by:g}" if by > 0 else f"accuracy lower by at most {-by:g}"
+        asked = f"accuracy higher by at least {by:g}" if by > 0 else f"accuracy lower by at most {abs(by):g}"
         return judge(text, _PAPER + said, asked, one - other, one - other >= by, failed)
 
     found = [

@@ -52,7 +52,7 @@ def sheets(size: SizeOf, measured: Measured) -> tuple[Sheet, ...]:
         "Accuracy by tokens of the context",
         ("arm", str(size.shortest), *heads),
         tuple((NAMES[case], *(_spread(measured.get((case, Question(m)), [])) for m in lengths)) for case in CASES),
-        f"Mean of the seeds (lowest to highest), {size.questions} questions each, all of which have an answer.",
+        f"Mean of the seeds, lowest to highest; {size.questions} questions each, all of which have an answer.",
     )
     asked = [m for m in MULTIPLES if any((case, Question(m, True)) in measured for case in CASES)]
     abstention = Sheet(
@@ -68,7 +68,7 @@ def _spread(of_seed: Sequence[Answered]) -> str:
     if not of_seed:
         return "–"
     found = [one.accuracy for one in of_seed]
-    return f"{fmean(found):.2f} ({min(found):.2f}–{max(found):.2f})"
+    return f"{fmean(found):.2f} {min(found):.2f}–{max(found):.2f}"
 
 
 def _rates(of_seed: Sequence[Answered]) -> str:
