@@ -182,7 +182,7 @@ def test_figures_and_tables_show_what_there_is() -> None:
     accuracies, abstention = sheets(LAPTOP, measured())
     assert accuracies.head == ("arm", "16", "64 (1x)", "128 (2x)", "256 (4x)", "512 (8x)", "1024 (16x)")
     row = dict(zip(accuracies.head, next(r for r in accuracies.rows if r[0] == "RwR + SSA"), strict=True))
-    assert row["512 (8x)"] == "0.95 0.95–0.95"
+    assert row["512 (8x)"] == "0.95\n0.95–0.95"
     assert all(len(row) == len(sheet.head) for sheet in (accuracies, abstention) for row in sheet.rows)
     assert len(accuracies.rows) == len(CASES)
 

@@ -20,7 +20,7 @@ class Sheet:
     """
     Attributes:
         head: names of the columns; the first is that of the rows.
-        rows: as wide as the head, finished text.
+        rows: as wide as the head, finished text; what stands on a second line is printed small.
         note: how to read it.
     """
 
@@ -48,7 +48,7 @@ def sheet_table(sheet: Sheet) -> Table:
 def sheet_html(sheet: Sheet) -> Html:
     """For the page."""
     head = tag("tr", [tag("th", name, scope="col") for name in sheet.head])
-    rows = [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in sheet.rows]
+    rows = [tag("tr", tag("th", row[0], scope="row"), [_cell(cell) for cell in row[1:]]) for row in sheet.rows]
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="results")
     return tag(
         "section",
@@ -59,4 +59,13 @@ def sheet_html(sheet: Sheet) -> Html:
 
 
 def sheets_json(sheets: Sequence[Sheet]) -> list[dict[str, Any]]:
-    return [asdict(sheet) for sheet in sheets]
+    """Cells on one line."""
+    return [
+        {**asdict(sheet), "rows": [[" ".join(cell.splitlines()) for cell in row] for row in sheet.rows]}
+        for sheet in sheets
+    ]
+
+
+def _cell(text: str) -> Html:
+    value, _, below = text.partition("\n")
+    return tag("td", tag("span", tag("span", value, class_="value"), tag("small", below) if below else None))

@@ -68,7 +68,7 @@ def _spread(of_seed: Sequence[Answered]) -> str:
     if not of_seed:
         return "–"
     found = [one.accuracy for one in of_seed]
-    return f"{fmean(found):.2f} {min(found):.2f}–{max(found):.2f}"
+    return f"{fmean(found):.2f}\n{min(found):.2f}–{max(found):.2f}"
 
 
 def _rates(of_seed: Sequence[Answered]) -> str:
