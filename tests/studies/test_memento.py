@@ -168,6 +168,13 @@ def test_what_was_measured_is_kept_and_a_torn_line_costs_one_measurement(tmp_pat
     assert kept_or(path, "a", make) == {"value": 1}
 
 
+def test_other_code_that_measures_measures_anew(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "generations.jsonl"
+    assert kept_or(path, "a", lambda: {"value": 1}) == {"value": 1}
+    monkeypatch.setattr("mnemic.training.provenance.digest_of", lambda folders: f"other {folders}")
+    assert kept_or(path, "a", lambda: {"value": 2}) == {"value": 2}
+
+
 def test_figures_show_what_there_is() -> None:
     titles = [chart.title for chart in figures(LAPTOP, written(), EXTRA["probe"])]
     assert titles == [

@@ -84,6 +84,7 @@ def test_all_claims_hold_for_numbers_that_meet_every_threshold() -> None:
         ({"RwR segments 8": 0.84}, {7}),
         ({"RwR note 8": 0.56}, {8}),
         ({"ReMamba direct 16": 0.95}, {9}),
+        ({"RwR, empty 0.15 segments 16": 0.95}, {9}),
         ({"RwR, empty 0 segments 4": 0.76}, {10}),
         ({"RwR direct 0": 0.94, "plain direct 0": 1.0}, {11}),
     ],

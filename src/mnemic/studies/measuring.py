@@ -12,6 +12,8 @@ from mnemic.training.runs import RunSpec
 
 __all__ = ["Told", "kept_or"]
 
+_MEASURED_BY = ("teaching", "studies")
+
 
 class Told:
     """Says what is measured next, on the way to so many measurements."""
@@ -29,10 +31,12 @@ class Told:
 def kept_or(path: Path, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `make` gives, from the file where this code has left it before; one JSON object a line.
 
+    `teaching` and `studies` measure, though no run depends on them: a change there has it measured anew.
+
     Args:
         name: of what is measured, unique in the file.
     """
-    code = provenance.code_version()
+    code = f"{provenance.code_version()}-{provenance.digest_of(_MEASURED_BY)}"
     for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         try:
             held = json.loads(line)

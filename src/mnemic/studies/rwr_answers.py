@@ -32,7 +32,8 @@ class Answered(BaseModel):
     Attributes:
         accuracy: share of right answers.
         abstained: share that was answered with "unanswerable".
-        right_to: share of those that had no answer; None where none was given.
+        precision: share of those that had no answer indeed; None where it never abstained.
+        recall: share of the questions without an answer on which it abstained; None where all have one.
         prefill_tokens_per_second, decode_tokens_per_second: of the whole batch.
     """
 

@@ -84,8 +84,8 @@ def accuracy(measured: Measured, case: Case, multiple: int) -> float:
 
 
 def _best_rival(measured: Measured, multiple: int) -> tuple[float, str]:
-    """The best accuracy of all who were asked in one pass, and whose it is; nan where one of them is missing."""
-    rivals = {case: accuracy(measured, case, multiple) for case in CASES if case[1] != "segments"}
+    """The best accuracy of all others, and whose it is; nan where one of them is missing."""
+    rivals = {case: accuracy(measured, case, multiple) for case in CASES if case != _SSA}
     missing = [case for case, value in rivals.items() if math.isnan(value)]
     best = missing[0] if missing else max(rivals, key=lambda case: rivals[case])
     return rivals[best], f"{best[0]}, {best[1]}"

@@ -14,7 +14,7 @@ import transformers
 
 import mnemic
 
-__all__ = ["adopt_code_version", "code_version", "commit", "hardware", "versions"]
+__all__ = ["adopt_code_version", "code_version", "commit", "digest_of", "hardware", "versions"]
 
 _RESULTS_COME_FROM = ("ops", "modules", "state", "context", "weights", "models", "tasks", "training")
 
@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 def code_version() -> str:
     """Digest of the sources that a run's result depends on: it changes with an edit, and not with a commit of docs."""
-    return _adopted[-1] if _adopted else _digest_of_sources()
+    return _adopted[-1] if _adopted else digest_of(_RESULTS_COME_FROM)
 
 
 def adopt_code_version(version: str) -> None:
@@ -43,10 +43,11 @@ _adopted: list[str] = []
 
 
 @cache
-def _digest_of_sources() -> str:
+def digest_of(folders: tuple[str, ...]) -> str:
+    """Twelve hex digits of all sources in these folders of the package."""
     package = Path(mnemic.__file__).parent
     digest = hashlib.sha256()
-    for folder in _RESULTS_COME_FROM:
+    for folder in folders:
         for path in sorted((package / folder).rglob("*.py")):
             digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]

@@ -92,7 +92,6 @@ class ReadContext:
         if len(set(lengths)) == 1:
             self.go_on(torch.tensor([list(row) for row in rows], device=device))
         elif self.how.pads_later:
-            # padding on the right: on the left it would part the host's short convolutions from what they saw last
             ids, real = _padded(rows, device, left=False)
             logits = self._feed(ids, real)
             self.logits = logits[torch.arange(self.rows, device=device), torch.tensor(lengths, device=device) - 1]
