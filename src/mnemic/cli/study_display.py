@@ -13,6 +13,7 @@ from rich.text import Text
 
 from mnemic.report.records import Record
 from mnemic.report.units import score_text
+from mnemic.studies.measuring import Measuring
 from mnemic.training.grid import Event
 from mnemic.training.runs import RunSpec
 
@@ -50,13 +51,13 @@ class StudyDisplay:
     ) -> None:
         self.progress.stop()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event | Measuring) -> None:
+        if isinstance(event, Measuring):
+            self._measuring(event)
+            return
         spec, record = event.spec, event.record
         if event.kind == "queued":
             self.queued += 1
-        elif event.kind == "measuring":
-            self._measuring(event.progress or {})
-            return
         elif record is not None:
             self.queued += event.kind == "kept"
             self.finished += 1
@@ -67,12 +68,10 @@ class StudyDisplay:
             self._running(spec, event.progress or {})
         self.progress.update(self.whole, total=self.queued, completed=self.finished)
 
-    def _measuring(self, progress: dict[str, object]) -> None:
-        what, done, of = progress["what"], progress["done"], progress["of"]
-        assert isinstance(done, int)
-        assert isinstance(of, int)
+    def _measuring(self, now: Measuring) -> None:
+        what, done, of = now.what, now.done, now.of
         if self.console.is_terminal:
-            self.progress.update(self.whole, description="[bold]measuring", total=of, completed=done, now=str(what))
+            self.progress.update(self.whole, description="[bold]measuring", total=of, completed=done, now=escape(what))
         elif done == of or time.monotonic() - self.said.setdefault("measuring", 0.0) >= _LINE_SECONDS:
             self.said["measuring"] = time.monotonic()
             self._say(f"measuring: {what}; {done} of {of}")

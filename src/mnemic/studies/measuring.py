@@ -1,42 +1,65 @@
-"""What a study measures on models that are trained: told as it goes, and kept, so that it is done once."""
+"""What a study measures: told as it goes, and kept, so that it is done once."""
 
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mnemic.training import provenance
-from mnemic.training.grid import Event, OnEvent
-from mnemic.training.runs import RunSpec
+from mnemic.training.grid import Event
 
-__all__ = ["Told", "kept_or"]
+__all__ = ["Measuring", "OnStudyEvent", "Told", "kept_or"]
 
-_MEASURED_BY = ("teaching", "studies")
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured now.
+
+    Attributes:
+        done, of: this is the `done`th of so many measurements.
+    """
+
+    what: str
+    done: int
+    of: int
+    kind: Literal["measuring"] = "measuring"
+
+
+OnStudyEvent = Callable[[Event | Measuring], None]
 
 
 class Told:
     """Says what is measured next, on the way to so many measurements."""
 
-    def __init__(self, on_event: OnEvent | None, of: int) -> None:
+    def __init__(self, on_event: OnStudyEvent | None, of: int) -> None:
         self.on_event, self.of, self.done = on_event, of, 0
 
-    def __call__(self, spec: RunSpec, what: str) -> None:
+    def __call__(self, what: str) -> None:
         self.done += 1
+        self.still(what)
+
+    def still(self, what: str) -> None:
+        """More about the measurement that was told last."""
         if self.on_event is not None:
-            progress = {"what": what, "done": self.done, "of": self.of}
-            self.on_event(Event("measuring", spec, progress=progress))
+            self.on_event(Measuring(what, self.done, self.of))
 
 
-def kept_or(path: Path, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def kept_or(
+    path: Path,
+    name: str,
+    make: Callable[[], dict[str, Any]],
+    measured_by: tuple[str, ...] = ("teaching", "studies"),
+) -> dict[str, Any]:
     """What `make` gives, from the file where this code has left it before; one JSON object a line.
-
-    `teaching` and `studies` measure, though no run depends on them: a change there has it measured anew.
 
     Args:
         name: of what is measured, unique in the file.
+        measured_by: folders of the package that measure, beside those that a run depends on: a change there has it
+            measured anew.
     """
-    code = f"{provenance.code_version()}-{provenance.digest_of(_MEASURED_BY)}"
+    code = f"{provenance.code_version()}-{provenance.digest_of(measured_by)}"
     for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         try:
             held = json.loads(line)

@@ -16,14 +16,13 @@ from transformers.utils.logging import disable_progress_bar
 from mnemic.models import MnemicForCausalLM
 from mnemic.studies.base import Scale, StudyResult, check_start
 from mnemic.studies.chains import model_folder
-from mnemic.studies.measuring import Told, kept_or
+from mnemic.studies.measuring import OnStudyEvent, Told, kept_or
 from mnemic.studies.memento_claims import cases, claims
 from mnemic.studies.memento_figures import figures
 from mnemic.studies.memento_generation import Case, Generated, Measured, Mode, generated
 from mnemic.studies.memento_measures import mask_difference, probed, speed
 from mnemic.studies.memento_runs import PROBE, SEEDS, Key, SizeOf, sizes, specs, train_all
 from mnemic.tasks.rounds import Rounds
-from mnemic.training.grid import OnEvent
 from mnemic.training.runs import RunSpec
 
 __all__ = ["study"]
@@ -35,7 +34,7 @@ def study(
     scale: Scale,
     seed: int,
     directory: Path,
-    on_event: OnEvent | None = None,
+    on_event: OnStudyEvent | None = None,
     *,
     jobs: int | None = None,
     search: bool = False,
@@ -78,7 +77,7 @@ def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, direct
             spec = runs[key]
             task = spec.task
             assert isinstance(task, Rounds)
-            tell(spec, f"{key[0]} rounds, mementos {key[1]}, {key[2]}, {mode}, seed {seed}")
+            tell(f"{key[0]} rounds, mementos {key[1]}, {key[2]}, {mode}, seed {seed}")
 
             def make(spec: RunSpec = spec, task: Rounds = task, mode: Mode = mode, seed: int = seed) -> dict[str, Any]:
                 model = _model(spec, directory)
@@ -92,14 +91,13 @@ def _written(finished: Mapping[int, Mapping[Key, RunSpec]], size: SizeOf, direct
 def _extra(runs: Mapping[Key, RunSpec], size: SizeOf, seed: int, directory: Path, tell: Told) -> dict[str, Any]:
     """What is measured once, on the models of the first seed."""
     path = directory / "generations.jsonl"
-    if runs:
-        tell(next(iter(runs.values())), "tokens per second")
+    tell("tokens per second")
     found: dict[str, Any] = {"speed": kept_or(path, "speed", speed)}
     taught = runs.get((size.rounds[0], "lossy", "stage 2"))
     if taught is not None:
         task = taught.task
         assert isinstance(task, Rounds)
-        tell(taught, "mask beside eviction")
+        tell("mask beside eviction")
         found["mask difference"] = kept_or(
             path,
             f"{taught.id} mask difference",
@@ -107,7 +105,7 @@ def _extra(runs: Mapping[Key, RunSpec], size: SizeOf, seed: int, directory: Path
         )["largest"]
     if PROBE in runs:
         spec = runs[PROBE]
-        tell(spec, "the probe")
+        tell("the probe")
         found["probe"] = kept_or(path, f"{spec.id} probe", lambda: probed(_model(spec, directory), spec.task, seed))
     return found
 

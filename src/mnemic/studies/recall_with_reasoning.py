@@ -19,14 +19,13 @@ from mnemic.models import MnemicForCausalLM
 from mnemic.report.records import Record
 from mnemic.studies.base import Scale, StudyResult, check_start
 from mnemic.studies.chains import model_folder, train_chains
-from mnemic.studies.measuring import Told, kept_or
+from mnemic.studies.measuring import OnStudyEvent, Told, kept_or
 from mnemic.studies.rwr_answers import Answered, answered
 from mnemic.studies.rwr_claims import CASES, Case, Measured, claims
 from mnemic.studies.rwr_figures import figures, sheets
 from mnemic.studies.rwr_runs import SEEDS, ArmName, Question, SizeOf, questions, sizes, specs
 from mnemic.tasks.key_facts import KeyFacts
 from mnemic.teaching.rwr.compression import ReMamba
-from mnemic.training.grid import OnEvent
 from mnemic.training.runs import RunSpec
 
 __all__ = ["study"]
@@ -38,7 +37,7 @@ def study(
     scale: Scale,
     seed: int,
     directory: Path,
-    on_event: OnEvent | None = None,
+    on_event: OnStudyEvent | None = None,
     *,
     jobs: int | None = None,
     search: bool = False,
@@ -74,7 +73,7 @@ def _measured(
     records: Mapping[int, Mapping[ArmName, Record]],
     size: SizeOf,
     directory: Path,
-    on_event: OnEvent | None,
+    on_event: OnStudyEvent | None,
 ) -> Measured:
     tell = Told(on_event, len(runs) * len(CASES))
     found: dict[tuple[Case, Question], list[Answered]] = {}
@@ -83,7 +82,7 @@ def _measured(
             spec = of_seed[case[0]]
             if case[0] not in records[seed] or records[seed][case[0]].status != "done":
                 continue
-            tell(spec, f"{case[0]}, {case[1]}, seed {seed}")
+            tell(f"{case[0]}, {case[1]}, seed {seed}")
             for question, one in _asked(spec, case, size, seed, directory).items():
                 found.setdefault((case, question), []).append(one)
     return found

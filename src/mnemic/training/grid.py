@@ -32,14 +32,13 @@ class Event:
     """What happened to a run.
 
     Attributes:
-        kind: "queued", "started", "progress", "done", "failed", "kept" when it was finished earlier, or "measuring"
-            when a study asks more of a finished run's model.
+        kind: "queued", "started", "progress", "done", "failed", or "kept" when it was finished earlier.
         spec: the run.
-        progress: what `training.progress.Progress` holds, at "progress"; "what", "done" and "of" at "measuring".
+        progress: what `training.progress.Progress` holds, at "progress".
         record: at "done", "failed" and "kept".
     """
 
-    kind: Literal["queued", "started", "progress", "done", "failed", "kept", "measuring"]
+    kind: Literal["queued", "started", "progress", "done", "failed", "kept"]
     spec: RunSpec
     progress: dict[str, Any] | None = None
     record: Record | None = None
