@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mnemic.intervals import paired_difference
 from mnemic.storage.corpora import Corpus, open_conversations, open_corpus
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.encoders import open_encoder
 from mnemic.storage.evaluating import Evaluation, evaluate
 from mnemic.storage.recall import open_method
 from mnemic.storage.recall.memgas import LEVELS
-from mnemic.storage.retrieval_metrics import paired_difference
 from mnemic.storage.view import View
 
 PLAIN: list[tuple[str, dict[str, Any]]] = [("bm25", {}), ("dense", {}), ("hybrid", {}), ("auto", {})]

@@ -26,14 +26,14 @@ RANKS = [
     {"studies"},
     {"integrations"},
     {"teaching"},
-    {"training"},
+    {"training", "comparing"},
     {"report"},
     {"tasks", "models", "storage", "probes"},
     {"state", "context", "weights"},
     {"modules"},
     {"ops", "llm"},
 ]
-AT_THE_BOTTOM = {"catalogue", "errors", "options", "static_options", "version"}
+AT_THE_BOTTOM = {"catalogue", "errors", "intervals", "options", "static_options", "version"}
 
 
 def rank(folder: str) -> int:

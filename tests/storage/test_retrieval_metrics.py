@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnemic.errors import UsageError
+from mnemic.intervals import mean_interval, paired_difference
 from mnemic.storage.retrieval_metrics import (
     all_recall_at_k,
     any_recall_at_k,
-    mean_interval,
     ndcg_at_k,
-    paired_difference,
     recall_at_k,
     turns_to_sessions,
 )

@@ -8,15 +8,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mnemic.intervals import Interval, mean_interval
 from mnemic.storage.corpora import Corpus, Question
-from mnemic.storage.retrieval_metrics import (
-    Interval,
-    all_recall_at_k,
-    mean_interval,
-    ndcg_at_k,
-    recall_at_k,
-    turns_to_sessions,
-)
+from mnemic.storage.retrieval_metrics import all_recall_at_k, ndcg_at_k, recall_at_k, turns_to_sessions
 from mnemic.storage.view import Method, Query, View
 
 __all__ = ["Asked", "Evaluation", "evaluate"]

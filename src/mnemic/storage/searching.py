@@ -19,7 +19,7 @@ from mnemic.storage.recall import open_method
 from mnemic.storage.records import Hit
 from mnemic.storage.tenants import other_encoder, tenant_state
 from mnemic.storage.times import iso
-from mnemic.storage.view import Query, Scored, View
+from mnemic.storage.view import Method, Query, Scored, View
 
 __all__ = ["FILTERS", "Recalled", "Searcher", "check_filters"]
 
@@ -54,7 +54,7 @@ class Searcher:
         question: str,
         *,
         k: int,
-        method: str,
+        method: str | Method,
         at: int | None,
         known_at: int | None,
         filters: Mapping[str, str],
@@ -64,16 +64,16 @@ class Searcher:
             raise UsageError(f"query is {type(question).__name__}; must be text")
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise UsageError(f"k is {k!r}; must be a whole number of at least 1")
-        way = open_method(method)
+        way = open_method(method) if isinstance(method, str) else method
         if not question.strip():
             return []
         recalled = (
             self._nearest(encoder, question, k)
-            if method == "dense" and not filters and at is known_at is None
+            if way.name == "dense" and not filters and at is known_at is None
             else None
         )
         if recalled is None:
-            recalled = self.recalled(encoder, method=method, filters=filters, at=at, known_at=known_at)
+            recalled = self.recalled(encoder, method=way.name, filters=filters, at=at, known_at=known_at)
         if not recalled.view.passages:
             return []
         return self._hits(recalled, way.recall(recalled.view, Query(question, at), k))

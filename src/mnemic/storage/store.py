@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from mnemic.storage import events as stored
 from mnemic.storage.adding import Extract, add_events, as_events
 from mnemic.storage.audit import history
 from mnemic.storage.backend import Backend, Transaction
+from mnemic.storage.conflicts import NotFound
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.encoders import DEFAULT_ENCODER, open_encoder
 from mnemic.storage.facts import find_facts, retract_fact, supersede_fact
@@ -41,7 +43,7 @@ from mnemic.storage.searching import Searcher, check_filters
 from mnemic.storage.tenants import Tenant, begin_write, check_name, find_tenant, make_tenant, other_encoder
 from mnemic.storage.times import Time, microseconds
 from mnemic.storage.transfer import Imported, export_tenant
-from mnemic.storage.view import View
+from mnemic.storage.view import Method, View
 
 if TYPE_CHECKING:
     from mnemic.llm import MeteredLLM
@@ -111,6 +113,12 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"MemoryStore({self._backend.location!r}, tenant={self._name!r})"
+
+    def acting_as(self, actor: str) -> Self:
+        """The same store, opened once, with another name in the history."""
+        twin = copy.copy(self)
+        twin._actor = actor
+        return twin
 
     def close(self) -> None:
         """Finish what is being written and let go of the database."""
@@ -208,7 +216,7 @@ class MemoryStore:
         """An event as it was added, also one that was forgotten.
 
         Raises:
-            UsageError: there is none of that id.
+            NotFound: there is none of that id.
         """
         tenant = self._existing()
         found = None
@@ -216,7 +224,7 @@ class MemoryStore:
             number = tenant
             found = self._backend.read(lambda tx: stored.get_event(tx, number, event_id), number)
         if found is None:
-            raise UsageError(f"event '{event_id:.80}' is not in this store")
+            raise NotFound(f"event '{event_id:.80}' is not in this store")
         return found
 
     def annotate(self, event_id: str, metadata: Mapping[str, Any], *, expected_version: int | None = None) -> int:
@@ -249,7 +257,7 @@ class MemoryStore:
         query: str,
         *,
         k: int = 10,
-        method: str = "auto",
+        method: str | Method = "auto",
         at: Time = None,
         known_at: Time = None,
         filters: Mapping[str, str] | None = None,
@@ -257,7 +265,8 @@ class MemoryStore:
         """The passages that answer a question best.
 
         Args:
-            method: a recall method, such as "hybrid"; "auto" chooses by what the store holds.
+            method: a recall method, such as "hybrid", or one with options of its own, as `recall.open_method` makes
+                them; "auto" chooses by what the store holds.
             at: what was said up to then.
             known_at: what had been added by then.
             filters: session, source, actor, level or title -> the value it must have.
@@ -289,14 +298,37 @@ class MemoryStore:
             lambda tx: find_facts(tx, tenant, subject=subject, predicate=predicate, at=holds, known_at=known), tenant
         )
 
-    def supersede(self, fact_id: str, new: NewFact | tuple[str, str, str]) -> str:
-        """The fact holds until the new one begins, and the new one from then on; returns the new one's id."""
-        fact = checked_fact(new)
-        return self._changed(lambda tx, tenant: supersede_fact(tx, tenant, fact_id, fact, self._actor))
+    def timeline(self, subject: str | None = None, predicate: str | None = None) -> list[FactRecord]:
+        """Every fact that the store has ever claimed, with both of its times, in the order in which it learnt them."""
+        tenant = self._existing()
+        if tenant is None:
+            return []
+        return self._backend.read(
+            lambda tx: find_facts(tx, tenant, subject=subject, predicate=predicate, ever=True), tenant
+        )
 
-    def retract(self, fact_id: str) -> None:
-        """The fact never held; what the store knew before is still told for `known_at` before now."""
-        self._changed(lambda tx, tenant: retract_fact(tx, tenant, fact_id, self._actor))
+    def supersede(
+        self, fact_id: str, new: NewFact | tuple[str, str, str], *, expected_version: int | None = None
+    ) -> str:
+        """The fact holds until the new one begins, and the new one from then on; returns the new one's id.
+
+        Args:
+            expected_version: the version that the caller has read.
+
+        Raises:
+            Conflict: the fact is of another version by now.
+        """
+        fact = checked_fact(new)
+        return self._changed(
+            lambda tx, tenant: supersede_fact(tx, tenant, fact_id, fact, expected_version, self._actor)
+        )
+
+    def retract(self, fact_id: str, *, expected_version: int | None = None) -> None:
+        """The fact never held; what the store knew before is still told for `known_at` before now.
+
+        Args, Raises: as `supersede`.
+        """
+        self._changed(lambda tx, tenant: retract_fact(tx, tenant, fact_id, expected_version, self._actor))
 
     def forget(
         self, ids: Sequence[str] | None = None, *, filter: Mapping[str, str] | None = None, hard: bool = False
@@ -368,10 +400,16 @@ class MemoryStore:
         tenant = self._existing()
         return [] if tenant is None else self._backend.read(lambda tx: history(tx, tenant, subject, limit), tenant)
 
-    def jobs(self, state: str | None = None) -> list[Job]:
-        """Work for a language model: what waits, what was done and what it cost."""
+    def jobs(self, state: str | None = None, *, limit: int | None = None) -> list[Job]:
+        """Work for a language model: what waits, what was done and what it cost, the oldest first.
+
+        Args:
+            limit: only the latest so many.
+        """
         tenant = self._existing()
-        return [] if tenant is None else self._backend.read(lambda tx: find_jobs(tx, tenant, state), tenant)
+        if tenant is None:
+            return []
+        return self._backend.read(lambda tx: find_jobs(tx, tenant, state, limit=limit), tenant)
 
     def run_jobs(
         self, client: MeteredLLM, *, max_seconds: float | None = None, max_jobs: int | None = None

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mnemic.errors import UsageError
+from mnemic.intervals import bootstrap, draw_weights
 from mnemic.tasks.base import UNASKED, Examples, Split, TaskConfig
 from mnemic.tasks.text import TextTask
 from mnemic.training.buckets import buckets
-from mnemic.training.intervals import bootstrap, draw_weights
 from mnemic.training.objective import AskedLoss, scored_batch
 
 __all__ = ["Answers", "Evaluation", "answer", "evaluate"]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from mnemic.errors import UsageError
+from mnemic.intervals import bootstrap, draw_weights
 from mnemic.teaching.rwr.evaluation.evaluate import RESULTS
 from mnemic.teaching.rwr.evaluation.reading import Entry, read_entries
 from mnemic.teaching.rwr.evaluation.summary import Row, grouped
-from mnemic.training.intervals import bootstrap, draw_weights
 
 __all__ = ["Comparison", "compare", "read_results"]
 

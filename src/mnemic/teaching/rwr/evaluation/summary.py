@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mnemic.intervals import bootstrap, draw_weights
 from mnemic.teaching.rwr.speed import Speed
-from mnemic.training.intervals import bootstrap, draw_weights
 
 __all__ = ["Row", "Summary", "grouped", "length_bucket", "summarise"]
 
