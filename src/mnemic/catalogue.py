@@ -213,6 +213,7 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
     )
     | dict.fromkeys(("datasets", "peft", "pyarrow"), "teaching")
     | dict.fromkeys(("fastapi", "uvicorn"), "serving")
+    | dict.fromkeys(("mcp", "prometheus_client", "starlette"), "store-server")
     | {"httpx2": "llm", "trl": "trl"}
 )
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import UsageError
-from mnemic.storage.events import Conflict
+from mnemic.storage.conflicts import Conflict
 from mnemic.storage.records import Event, NewFact
 from mnemic.storage.rule_extraction import extract_by_rules
 from mnemic.storage.store import MemoryStore
@@ -204,8 +204,9 @@ def test_facts_hold_in_both_of_their_times(store: MemoryStore) -> None:
     assert [fact.object for fact in store.facts("Bob", at="2025-01-01", known_at=old.recorded_at)] == ["Acme"]
     store.retract(new)
     assert store.facts("Bob", at="2025-01-01") == []
-    with pytest.raises(UsageError, match="no more"):
+    with pytest.raises(Conflict, match="no more"):
         store.retract(new)
+    assert [(fact.object, fact.version) for fact in store.timeline("Bob")] == [("Acme", 2), ("Globex", 2), ("Acme", 2)]
     store.add("Eve is here.", facts=[NewFact("Eve", "is", "here", valid_from="2020-01-01")])
     [later] = store.facts("Eve")
     with pytest.raises(UsageError, match="not after"):

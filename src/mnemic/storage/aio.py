@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,11 @@ class AsyncMemoryStore:
     async def _do(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **options))
 
+    async def acting_as(self, actor: str) -> Self:
+        twin = copy.copy(self)
+        twin._store = self._store.acting_as(actor)
+        return twin
+
     async def close(self) -> None:
         await self._do(self._store.close)
         self._pool.shutdown(wait=False)
@@ -113,11 +119,16 @@ class AsyncMemoryStore:
     ) -> list[FactRecord]:
         return await self._do(self._store.facts, subject, predicate, at=at, known_at=known_at)
 
-    async def supersede(self, fact_id: str, new: NewFact | tuple[str, str, str]) -> str:
-        return await self._do(self._store.supersede, fact_id, new)
+    async def timeline(self, subject: str | None = None, predicate: str | None = None) -> list[FactRecord]:
+        return await self._do(self._store.timeline, subject, predicate)
 
-    async def retract(self, fact_id: str) -> None:
-        await self._do(self._store.retract, fact_id)
+    async def supersede(
+        self, fact_id: str, new: NewFact | tuple[str, str, str], *, expected_version: int | None = None
+    ) -> str:
+        return await self._do(self._store.supersede, fact_id, new, expected_version=expected_version)
+
+    async def retract(self, fact_id: str, *, expected_version: int | None = None) -> None:
+        await self._do(self._store.retract, fact_id, expected_version=expected_version)
 
     async def forget(
         self, ids: Sequence[str] | None = None, *, filter: Mapping[str, str] | None = None, hard: bool = False
@@ -140,8 +151,8 @@ class AsyncMemoryStore:
     async def history(self, subject: str | None = None, *, limit: int = 100) -> list[AuditEntry]:
         return await self._do(self._store.history, subject, limit=limit)
 
-    async def jobs(self, state: str | None = None) -> list[Job]:
-        return await self._do(self._store.jobs, state)
+    async def jobs(self, state: str | None = None, *, limit: int | None = None) -> list[Job]:
+        return await self._do(self._store.jobs, state, limit=limit)
 
     async def run_jobs(
         self, client: MeteredLLM, *, max_seconds: float | None = None, max_jobs: int | None = None

@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from mnemic.errors import MnemicError, UsageError, nearest
+from mnemic.errors import UsageError, nearest
 from mnemic.storage.audit import note
 from mnemic.storage.backend import Row, Transaction, batches, marks
+from mnemic.storage.conflicts import Conflict, NotFound
 from mnemic.storage.phrases import cleaned, normalised
 from mnemic.storage.preparing import index_terms, indexed_text
 from mnemic.storage.records import StoredEvent
 from mnemic.storage.terms import words
 
-__all__ = ["COLUMNS", "Conflict", "annotate_event", "choose_events", "get_event", "names_of", "stored_event"]
+__all__ = ["COLUMNS", "annotate_event", "choose_events", "get_event", "names_of", "stored_event"]
 
 COLUMNS = "id, content, source, session, actor, title, occurred_at, ingested_at, metadata, forgotten_at, version"
-
-
-class Conflict(MnemicError):
-    """Somebody else has changed it since it was read."""
 
 
 _FIELDS = ("session", "source", "actor", "title")
@@ -46,7 +43,7 @@ def annotate_event(
     """See `MemoryStore.annotate`; `metadata` is JSON."""
     rows = tx.rows("SELECT metadata, version FROM event WHERE tenant = ? AND id = ?", (tenant, name))
     if not rows:
-        raise UsageError(f"event '{name:.80}' is not in this store")
+        raise NotFound(f"event '{name:.80}' is not in this store")
     [(old, version)] = rows
     if expected_version is not None and version != expected_version:
         raise Conflict(f"event '{name}' is of version {version}, not {expected_version}: read it again, then change it")
@@ -68,7 +65,8 @@ def choose_events(
     """The numbers of the events that all of what is given fits.
 
     Raises:
-        UsageError: nothing is given, an id is not there, or a field is unknown.
+        NotFound: an id is not there.
+        UsageError: nothing is given, or a field is unknown.
     """
     if ids is None and not filter and subject is None and not everything:
         raise UsageError("say which events: ids, a filter such as {'session': …}, a subject, or everything")
@@ -101,7 +99,7 @@ def _by_ids(tx: Transaction, tenant: int, ids: Sequence[str]) -> list[int]:
         found.update(dict(rows))
     missing = [name for name in ids if name not in found]
     if missing:
-        raise UsageError(f"event '{missing[0]:.80}' is not in this store" + _and_more(len(missing) - 1))
+        raise NotFound(f"event '{missing[0]:.80}' is not in this store" + _and_more(len(missing) - 1))
     return sorted(set(found.values()))
 
 

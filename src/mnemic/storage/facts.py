@@ -5,6 +5,7 @@ from dataclasses import replace
 from mnemic.errors import UsageError
 from mnemic.storage.audit import note
 from mnemic.storage.backend import Row, Transaction, batches, marks
+from mnemic.storage.conflicts import Conflict, NotFound
 from mnemic.storage.phrases import cleaned
 from mnemic.storage.records import FactRecord, NewFact
 from mnemic.storage.times import now
@@ -32,11 +33,19 @@ def find_facts(
     predicate: str | None = None,
     at: int | None = None,
     known_at: int | None = None,
+    ever: bool = False,
 ) -> list[FactRecord]:
-    """The facts that hold at `at` as the store knew at `known_at`; without a time: all that it claims now."""
+    """The facts that hold at `at` as the store knew at `known_at`; without a time: all that it claims now.
+
+    Args:
+        ever: also those that it claimed once and claims no more.
+    """
     known = now() if known_at is None else known_at
-    wheres = ["f.tenant = ?", "f.recorded_at <= ?", "(f.retracted_at IS NULL OR f.retracted_at > ?)", _RECALLED]
-    values: list[object] = [tenant, known, known, known]
+    wheres: list[str] = ["f.tenant = ?", "f.recorded_at <= ?", _RECALLED]
+    values: list[object] = [tenant, known, known]
+    if not ever:
+        wheres.append("(f.retracted_at IS NULL OR f.retracted_at > ?)")
+        values.append(known)
     if at is not None:
         wheres += ["(f.valid_from IS NULL OR f.valid_from <= ?)", "(f.valid_to IS NULL OR f.valid_to > ?)"]
         values += [at, at]
@@ -74,7 +83,9 @@ def _events_of(tx: Transaction, facts: list[int]) -> dict[int, list[str]]:
     return found
 
 
-def supersede_fact(tx: Transaction, tenant: int, name: str, new: NewFact, actor: str) -> str:
+def supersede_fact(
+    tx: Transaction, tenant: int, name: str, new: NewFact, expected_version: int | None, actor: str
+) -> str:
     """End a fact where the new one begins (now, where the new one does not say) and claim the new one.
 
     What was known before stays known as of then: the old row keeps its times, under a new one that ends earlier.
@@ -82,7 +93,7 @@ def supersede_fact(tx: Transaction, tenant: int, name: str, new: NewFact, actor:
     Returns:
         The id of the new fact.
     """
-    old = _live(tx, tenant, name)
+    old = _live(tx, tenant, name, expected_version)
     seq, begins, ends = old[0], old[5], old[6]
     at = now()
     if new.valid_from is None:
@@ -112,20 +123,22 @@ def supersede_fact(tx: Transaction, tenant: int, name: str, new: NewFact, actor:
     return made
 
 
-def retract_fact(tx: Transaction, tenant: int, name: str, actor: str) -> None:
+def retract_fact(tx: Transaction, tenant: int, name: str, expected_version: int | None, actor: str) -> None:
     """Claim it no more: it never held. What the store knew before stays known as of then."""
-    seq = _live(tx, tenant, name)[0]
+    seq = _live(tx, tenant, name, expected_version)[0]
     tx.run("UPDATE fact SET retracted_at = ? WHERE seq = ?", (now(), seq))
     note(tx, tenant, actor, "retract", name)
 
 
-def _live(tx: Transaction, tenant: int, name: str) -> Row:
+def _live(tx: Transaction, tenant: int, name: str, expected_version: int | None) -> Row:
     rows = tx.rows(
         f"SELECT {_COLUMNS} FROM fact f JOIN entity s ON s.seq = f.subject WHERE f.tenant = ? AND f.id = ?",
         (tenant, name),
     )
     if not rows:
-        raise UsageError(f"fact '{name}' is not in this store; facts() lists them with their ids")
+        raise NotFound(f"fact '{name:.80}' is not in this store; facts() lists them with their ids")
     if rows[0][8] is not None or rows[0][9] is not None:
-        raise UsageError(f"fact '{name}' is claimed no more; only a live fact can be changed")
+        raise Conflict(f"fact '{name}' is claimed no more; only a live fact can be changed")
+    if expected_version not in (None, 1):
+        raise Conflict(f"fact '{name}' is of version 1, not {expected_version}: read it again, then change it")
     return rows[0]

@@ -50,7 +50,10 @@ def queue_job(tx: Transaction, tenant: int, kind: str, event: int) -> str:
     return name
 
 
-def find_jobs(tx: Transaction, tenant: int, state: str | None = None, name: str | None = None) -> list[Job]:
+def find_jobs(
+    tx: Transaction, tenant: int, state: str | None = None, name: str | None = None, limit: int | None = None
+) -> list[Job]:
+    """In the order in which they were queued; of more than `limit` the latest."""
     wheres: list[str] = ["j.tenant = ?"]
     values: list[int | str] = [tenant]
     for column, value in (("j.state", state), ("j.id", name)):
@@ -60,10 +63,10 @@ def find_jobs(tx: Transaction, tenant: int, state: str | None = None, name: str 
     rows = tx.rows(
         "SELECT j.id, j.kind, e.id, j.state, j.attempts, j.lease_until, j.tokens_in, j.tokens_out, j.cost, j.error, "
         "j.created_at, j.updated_at FROM job j LEFT JOIN event e ON e.seq = j.event "
-        f"WHERE {' AND '.join(wheres)} ORDER BY j.seq",
-        values,
+        f"WHERE {' AND '.join(wheres)} ORDER BY j.seq DESC" + ("" if limit is None else " LIMIT ?"),
+        [*values, *([] if limit is None else [limit])],
     )
-    return [Job(*row) for row in rows]
+    return [Job(*row) for row in reversed(rows)]
 
 
 def retry_jobs(tx: Transaction, tenant: int) -> int:

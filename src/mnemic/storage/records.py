@@ -148,6 +148,11 @@ class FactRecord:
     extractor: str
     events: tuple[str, ...] = ()
 
+    @property
+    def version(self) -> int:
+        """1 until it is superseded or retracted, then 2: a fact changes once."""
+        return 1 if self.retracted_at is None and self.superseded_by is None else 2
+
 
 @dataclass(frozen=True)
 class Hit:

@@ -97,7 +97,14 @@ CREATE TABLE audit (
 CREATE INDEX audit_subject ON audit (tenant, subject);
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES,)  # number n leads from version n to n + 1; what is released never changes
+_KEYS = """
+CREATE TABLE api_key (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, tenant INTEGER NOT NULL REFERENCES tenant (seq),
+  name TEXT NOT NULL, hash TEXT NOT NULL, created_at INTEGER NOT NULL, revoked_at INTEGER
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_TABLES, _KEYS)  # number n leads from version n to n + 1; what is released never changes
 SCHEMA_VERSION = len(MIGRATIONS)
 
 _TYPES = (
