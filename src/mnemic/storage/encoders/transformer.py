@@ -29,13 +29,14 @@ _POOLINGS = ("mean", "cls", "lasttoken")
 class TransformerEncoder:
     """Args:
     name: "minilm", a folder, or OWNER/NAME on the hub.
+    windows: only the first so many of a text are read; None: all.
 
     Raises:
         MissingExtra: torch and transformers are not installed.
         UsageError: no such model, or one with modules that are not known here.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, windows: int | None = None) -> None:
         try:
             import tokenizers
             import torch
@@ -43,6 +44,7 @@ class TransformerEncoder:
         except ImportError:
             raise MissingExtra(f"encoder '{name}'", "models") from None
         self.name = name
+        self._windows = windows
         files = _minilm() if name == "minilm" else ModelFiles(name)
         weights, tokenizer = files.path("model.safetensors"), files.path("tokenizer.json")
         self._pooling = _pooling(files)
@@ -57,7 +59,8 @@ class TransformerEncoder:
         probe = self._tokenizer.encode("a")
         inside = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
         self._before, self._after = probe.ids[: inside[0]], probe.ids[inside[-1] + 1 :]
-        settings = f"{self._pooling} {self._window}".encode()
+        cut = "" if windows is None else f" {windows}"
+        settings = f"{self._pooling} {self._window}{cut}".encode()
         self.revision = hashlib.sha256(_digest(weights) + _digest(tokenizer) + settings).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -69,8 +72,8 @@ class TransformerEncoder:
             parts = self._tokenizer.encode_batch_fast(list(pieces(encodable(text))), add_special_tokens=False)
             ids = [token for part in parts for token in part.ids]
             cut = [ids[start : start + size] for start in range(0, len(ids), size)]
-            windows += cut
-            owners += [index] * len(cut)
+            windows += cut[: self._windows]
+            owners += [index] * len(cut[: self._windows])
         vectors = np.zeros((len(windows), self.dim), np.float32)
         by_length = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         for first in range(0, len(by_length), _WINDOWS_AT_ONCE):

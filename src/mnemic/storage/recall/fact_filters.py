@@ -1,14 +1,14 @@
 """Recognition memory: which of the facts that resemble a question bear on it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mnemic.llm import LLM
 from mnemic.storage.phrases import cleaned
 
-__all__ = ["FactFilter", "LLMFilter", "MentionFilter", "Triple"]
+__all__ = ["FactFilter", "LLMFilter", "MentionFilter", "OracleFilter", "Triple"]
 
 Triple = tuple[str, str, str]
 
@@ -41,6 +41,22 @@ class MentionFilter:
                 for phrase in (" ".join(cleaned(subject).split()), " ".join(cleaned(object_).split()))
             )
         ]
+
+
+@dataclass(frozen=True)
+class OracleFilter:
+    """Keeps the facts that a question's own evidence states: what the best filter could do. It must be told the
+    evidence, so it serves measurements only.
+
+    Attributes:
+        stated: question -> facts of the passages that hold its answer.
+    """
+
+    stated: Mapping[str, frozenset[Triple]]
+
+    def kept(self, question: str, facts: Sequence[Triple]) -> list[int]:
+        known = self.stated.get(question, frozenset())
+        return [index for index, fact in enumerate(facts) if fact in known]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""The data of the studies of recall methods, from the folder that the user names; none of them comes with mnemic."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mnemic.errors import UsageError
+from mnemic.storage.corpora import Corpus, open_conversations, open_corpus
+from mnemic.storage.corpora.files import find
+
+__all__ = ["LOCOMO", "MUSIQUE", "WHOLE", "Data", "locomo", "musique", "without_summaries"]
+
+WHOLE = 100
+"""Questions of the published MuSiQue subset; with fewer, thresholds are those for a part of it."""
+
+MUSIQUE = (
+    "a folder with MuSiQue's questions.json, corpus.json and openie*.json (gzipped or not), or one that holds such a "
+    "folder as musique/"
+)
+LOCOMO = (
+    "a file with conversations in LoCoMo's format, or a folder that holds conversations.json or locomo10.json (gzipped "
+    "or not), itself or in locomo/"
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Attributes:
+    name: as a task of `mnemic compare`.
+    digest: of the files.
+    """
+
+    name: str
+    corpora: tuple[Corpus, ...]
+    digest: str
+
+    @property
+    def questions(self) -> int:
+        """Those that can be judged."""
+        return sum(bool(q.evidence or q.sessions) for corpus in self.corpora for q in corpus.questions)
+
+
+def musique(path: Path) -> Data:
+    """
+    Raises:
+        UsageError: `path` holds something else.
+    """
+    folder = path / "musique" if (path / "musique").is_dir() else path
+    corpus = open_corpus(folder) if folder.is_dir() and find(folder, "corpus.json", "corpus.jsonl") else None
+    if corpus is None or not corpus.questions or corpus.stored is None:
+        lacks = "passages" if corpus is None else "questions" if not corpus.questions else "stored triples"
+        raise UsageError(f"--data '{path}' has no {lacks}; it must be {MUSIQUE}")
+    return Data(f"corpus:{folder.name}", (corpus,), _digest(p for p in folder.iterdir() if ".json" in p.name))
+
+
+def locomo(path: Path) -> Data:
+    """
+    Raises:
+        UsageError: `path` holds something else.
+    """
+    found = path if path.is_file() else None
+    for folder in (path / "locomo", path):
+        found = found or find(folder, "conversations.json", "locomo10.json")
+    if found is None:
+        raise UsageError(f"--data '{path}' has no conversations; it must be {LOCOMO}")
+    corpora = tuple(open_conversations(found))
+    if not any(corpus.questions for corpus in corpora):
+        raise UsageError(f"the conversations of '{found}' have no questions with evidence")
+    return Data(f"conversation:{found.parent.name}", corpora, _digest([found]))
+
+
+def without_summaries(corpus: Corpus) -> Corpus:
+    """What was said, and nothing that somebody wrote about it."""
+    return replace(corpus, passages=tuple(p for p in corpus.passages if p.level != "summary"))
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    whole = hashlib.sha256()
+    for path in sorted(paths):
+        whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:16]
