@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from trl import SFTConfig
 
 from mnemic.errors import UsageError
-from mnemic.integrations.trl import Collator, hide_keys, sft_trainer
+from mnemic.integrations.transformers import hide_keys
+from mnemic.integrations.trl import Collator, sft_trainer
 from mnemic.teaching.memento.rules import MarkerIds, MementoRules
 from mnemic.teaching.packing import joined
 from mnemic.teaching.tokenised_traces import TokenisedTraces

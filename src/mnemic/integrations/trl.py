@@ -9,18 +9,16 @@ Legend: B rows, T time.
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnemic.errors import MissingExtra, UsageError
-from mnemic.models.visibility import attention_masks
+from mnemic.integrations.transformers import hide_keys, model_inputs
 from mnemic.ops.visibility import TILE
-from mnemic.tasks.base import UNASKED
 from mnemic.teaching.packing import joined
 from mnemic.teaching.trace_rows import TraceRows
 
-__all__ = ["Collator", "hide_keys", "sft_trainer"]
+__all__ = ["Collator", "sft_trainer"]
 
 _FIXED: dict[str, Any] = {
     "packing": False,
@@ -79,35 +77,9 @@ class Collator:
         """
         rows = [self.sources[item["source"]][item["row"]] for item in items]
         pad = self.sources[0].traces.pad
-        examples = joined([[row] for row in rows], pad, self.multiple)
-        time = np.broadcast_to(np.arange(examples.input_ids.shape[1]), examples.input_ids.shape)
-        labels = np.full_like(examples.labels, UNASKED)
-        labels[:, 1:] = examples.labels[:, :-1]
-        batch = {
-            "input_ids": examples.input_ids,
-            "labels": labels,
-            "position_ids": time if examples.positions is None else examples.positions,
-        }
-        if examples.visible_until is not None:
-            batch["visible_until"] = examples.visible_until
-        return {name: torch.from_numpy(np.array(values)) for name, values in batch.items()}
-
-
-def hide_keys(model: nn.Module) -> Any:
-    """Make a model take `visible_until` [B, T] in every call and turn it into its attention mask.
-
-    Returns:
-        a handle whose `remove()` undoes it.
-    """
-    config = model.config
-
-    def make_mask(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        until = named.pop("visible_until", None)
-        if until is not None:
-            named["attention_mask"] = attention_masks(config, until)
-        return arguments, named
-
-    return model.register_forward_pre_hook(make_mask, with_kwargs=True)
+        batch = model_inputs(joined([[row] for row in rows], pad, self.multiple), answers_last=False)
+        time = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])
+        return {"position_ids": time, **batch}
 
 
 def _multiple(model: Any) -> int:

@@ -37,7 +37,7 @@ class MnemicConfig(PretrainedConfig):
     """
 
     model_type = "mnemic"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference = ["past_key_values", "losses"]  # noqa: RUF012  # transformers appends to it
 
     def __init__(
         self,

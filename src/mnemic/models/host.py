@@ -25,6 +25,7 @@ from mnemic.modules.short_convolution import ShortConvolution
 __all__ = ["MnemicForCausalLM", "MnemicModel", "MnemicOutput"]
 
 SMALL_EMBEDDING_STD = 0.1
+UNASKED = -100  # the label that cross-entropies leave out
 
 
 @dataclass
@@ -204,6 +205,11 @@ def _visible_and_padding(
     return visible, padding
 
 
+def _share_of_step(asked: Tensor, items: Tensor | int | None) -> Tensor | float:
+    """Of what is asked in one step, which a trainer may spread over several calls, the share of this one."""
+    return 1.0 if items is None else (asked != UNASKED).sum() / items
+
+
 class MnemicForCausalLM(MnemicPreTrainedModel, GenerationMixin):
     """A transformers causal language model whose layers remember by mixers of the catalogue.
 
@@ -255,7 +261,8 @@ class MnemicForCausalLM(MnemicPreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-            loss = sum(out.losses.values(), loss)
+            share = _share_of_step(kwargs.get("shift_labels", labels[:, 1:]), kwargs.get("num_items_in_batch"))
+            loss = sum((share * auxiliary for auxiliary in out.losses.values()), loss)
         return MnemicOutput(loss=loss, logits=logits, past_key_values=out.past_key_values, losses=out.losses)
 
     def _prepare_cache_for_generation(
