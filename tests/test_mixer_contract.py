@@ -27,6 +27,10 @@ TINY = {
         {"head_width": 8, "state": 4, "groups": 2, "conv_size": 0},
     ],
     "gated-deltanet": [{"heads": 2, "head_width": 8, "chunk_size": 16}, {"heads": 2, "head_width": 4, "conv_size": 0}],
+    "delta-net": [{"heads": 2, "chunk_size": 16}, {"allow_neg_eigval": True, "output_gate": True, "conv_size": 0}],
+    "gla": [{"heads": 2}, {"heads": 4, "conv_size": 3, "gate_temperature": 0.5, "expand_k": 1.0}],
+    "retention": [{"heads": 4, "chunk_size": 16}, {"heads": 2, "rope": False, "conv_size": 3}],
+    "linear-attention": [{"chunk_size": 16}, {"heads": 2, "feature_map": "identity", "expand_v": 2.0, "conv_size": 0}],
     "base-conv": [{"kernel": 3}, {"kernel": "long", "length": 128}],
     "repeated-token-attention": [{"heads": 2}],
 }

@@ -118,6 +118,30 @@ _SYSTEMS = (
         memory="H·K·V float32 values + convolution",
     ),
     System(
+        name="delta-net", place="state", target="mnemic.state.delta_net:DeltaNet",
+        title="DeltaNet", paper="Schlag et al. 2021", arxiv="2102.11174", study="zoology",
+        summary="A state that erases what a key held before it writes the new value; nothing else fades.",
+        memory="H·K·V float32 values + convolution",
+    ),
+    System(
+        name="gla", place="state", target="mnemic.state.gla:GLA",
+        title="Gated linear attention", paper="Yang et al. 2023", arxiv="2312.06635", study="zoology",
+        summary="A state whose key channels fade one by one, by gates that the input sets.",
+        memory="H·K·V float32 values",
+    ),
+    System(
+        name="retention", place="state", target="mnemic.state.retention:Retention",
+        title="Retention (RetNet)", paper="Sun et al. 2023", arxiv="2307.08621", study="zoology",
+        summary="A state that fades at a fixed pace per head; rotary positions.",
+        memory="H·K·V float32 values",
+    ),
+    System(
+        name="linear-attention", place="state", target="mnemic.state.linear_attention:LinearAttention",
+        title="Linear attention", paper="Katharopoulos et al. 2020", arxiv="2006.16236", study="zoology",
+        summary="A sum of keys times values that never fades, divided by the sum of the weights.",
+        memory="H·K·(V+1) float32 values + convolution",
+    ),
+    System(
         name="base-conv", place="state", target="mnemic.state.base_conv:BaseConv",
         title="BaseConv", paper="Arora et al. 2023", arxiv="2312.04927", study="zoology",
         summary="A gate times a convolution, with a short kernel or a filter over the whole context.",

@@ -91,6 +91,19 @@ def test_without_decay_it_is_plain_linear_attention():
     torch.testing.assert_close(o, (q @ k.mT).tril() @ v)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("time", [1, 30])
+def test_no_decay_is_a_decay_of_zero_gradients_included(time, groups):
+    q, k, v, log_decay, state = (x.requires_grad_() for x in problem(time, groups=groups))
+    forms = (decayed_linear_attention, decayed_linear_attention_naive)
+    results = []
+    for form, decay in [(forms[0], None), (forms[1], None), (forms[0], torch.zeros_like(log_decay))]:
+        o, final = form(q, k, v, decay, state)
+        results.append((o, final, *torch.autograd.grad(o.sin().sum() + final.square().sum(), (q, k, v, state))))
+    close(results[0], results[1], rtol=1e-9)
+    close(results[0], results[2], rtol=1e-9)
+
+
 def test_half_precision_keeps_its_state_in_float32():
     args = problem(30, dtype=torch.float32)
     want, want_state = decayed_linear_attention(*args)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mnemic.ops import gated_delta_chunks as chunks
+from mnemic.ops.flash_linear_attention import Backend, gated_delta_rule_fla
 
 __all__ = ["gated_delta_rule", "gated_delta_rule_naive"]
 
@@ -57,7 +58,7 @@ def gated_delta_rule_naive(
 
 def gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None = None, state: Tensor | None = None,
-    *, scale: float | None = None, normalise: bool = False, chunk_size: int | None = None,
+    *, scale: float | None = None, normalise: bool = False, chunk_size: int | None = None, backend: Backend = "torch",
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The same function, parallel inside chunks and recurrent between them, with a backward pass written by hand.
 
@@ -66,8 +67,12 @@ def gated_delta_rule(
     `chunk_size` changes speed, never results; None for 32 on a CPU, where small products cost little, and 64 elsewhere.
     Arguments, results and source as :func:`gated_delta_rule_naive`.
 
+    Args:
+        backend: "fla" for the kernels of flash-linear-attention, with chunks of their own.
+
     Raises:
         ValueError: chunk_size < 1, or the shapes do not agree.
+        UsageError: backend "fla" where it cannot run.
     """
     if chunk_size is None:
         chunk_size = 32 if q.device.type == "cpu" else 64
@@ -75,6 +80,8 @@ def gated_delta_rule(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if q.shape[2] <= 1:
         return gated_delta_rule_naive(q, k, v, beta, log_decay, state, scale=scale, normalise=normalise)
+    if backend == "fla":
+        return gated_delta_rule_fla(q, k, v, beta, log_decay, state, float(scale), normalise)
     dtype = torch.promote_types(q.dtype, torch.float32)
     decay = torch.zeros_like(beta) if log_decay is None else log_decay
     wide = [x.to(dtype) for x in (q, k, v, beta, decay)]
