@@ -1,12 +1,14 @@
 """The configuration of the host model: which mixer stands in which layer, and the shell around them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import PretrainedConfig
 
 from mnemic.catalogue import find_system, resolve
 from mnemic.errors import UsageError
+from mnemic.models.loader_file import AUTO_MAP, write_loader
 from mnemic.modules.feed_forward import default_inner_size
 from mnemic.modules.mixer import Mixer, MixerConfig
 from mnemic.options import validated
@@ -70,6 +72,19 @@ class MnemicConfig(PretrainedConfig):
         self.max_position_embeddings = max_position_embeddings
         self.use_cache = use_cache
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
+
+    def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As in transformers, with the file that lets a process load it that has not imported mnemic."""
+        self.auto_map = dict(AUTO_MAP)
+        folder = Path(save_directory)
+        if not folder.is_file():  # which transformers refuses
+            folder.mkdir(parents=True, exist_ok=True)
+            write_loader(folder)
+        super().save_pretrained(save_directory, push_to_hub, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Nothing: transformers would then save a copy of this file, but what is saved names the package."""
 
     @property
     def resolved_init(self) -> str:

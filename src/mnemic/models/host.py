@@ -66,6 +66,10 @@ class MnemicPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_cache_class = True
 
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoModel") -> None:
+        """Nothing, see :meth:`MnemicConfig.register_for_auto_class`."""
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         small, std = self.config.resolved_init == "small", self.config.initializer_range
