@@ -82,13 +82,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Study:
-    """One paper's claims, testable with `mnemic reproduce NAME`."""
+    """One paper's claims, testable with `mnemic reproduce NAME`.
+
+    Attributes:
+        data: what --data must name, "" where the study makes its own.
+    """
 
     name: str
     target: str
     title: str
     paper: str
     arxiv: str
+    data: str = ""
 
 
 # fmt: off
@@ -214,6 +219,14 @@ _RECIPES = (
     ),
 )
 
+_MUSIQUE = (
+    "a folder with MuSiQue's questions.json, corpus.json and openie*.json (gzipped or not), or one that holds it as "
+    "musique/"
+)
+_LOCOMO = (
+    "a file of conversations in LoCoMo's format, or a folder that holds conversations.json or locomo10.json (gzipped or "
+    "not), itself or in locomo/"
+)
 _STUDIES = (
     Study(
         name="zoology", target="mnemic.studies.zoology:study", title="Zoology: recall explains the gap to attention",
@@ -226,6 +239,18 @@ _STUDIES = (
     Study(
         name="recall-with-reasoning", target="mnemic.studies.recall_with_reasoning:study",
         title="Recall with Reasoning: note first, then answer", paper="Ma et al. 2025", arxiv="2505.03320",
+    ),
+    Study(
+        name="hipporag", target="mnemic.studies.hipporag:study", title="HippoRAG: a walk over what passages share",
+        paper="Gutiérrez et al. 2024", arxiv="2405.14831", data=_MUSIQUE,
+    ),
+    Study(
+        name="hipporag2", target="mnemic.studies.hipporag2:study", title="HippoRAG 2: facts, a filter, a walk",
+        paper="Gutiérrez et al. 2025", arxiv="2502.14802", data=_MUSIQUE,
+    ),
+    Study(
+        name="memgas", target="mnemic.studies.memgas:study", title="MemGAS: conversations at four granularities",
+        paper="Xu et al. 2025", arxiv="2505.19549", data=_LOCOMO,
     ),
 )
 # fmt: on
