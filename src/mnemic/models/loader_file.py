@@ -10,7 +10,8 @@ from typing import Final
 __all__ = ["AUTO_MAP", "write_loader"]
 
 _MODULE: Final = "load_mnemic"
-_CODE: Final = '''"""What transformers loads this checkpoint by, told `trust_remote_code=True`; mnemic must be installed."""
+_CODE: Final = '''\
+"""What transformers loads this checkpoint by when told `trust_remote_code=True`; mnemic must be there."""
 
 from mnemic.models import MnemicConfig, MnemicForCausalLM, MnemicModel
 '''
