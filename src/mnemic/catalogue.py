@@ -5,7 +5,7 @@ Third parties add theirs by entry point: `mnemic.systems` and `mnemic.tasks`, na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -18,6 +18,7 @@ from mnemic.errors import MissingExtra, UsageError, nearest
 T = TypeVar("T")
 
 __all__ = [
+    "CORPORA",
     "EXTRA_OF",
     "RECIPES",
     "STUDIES",
@@ -39,7 +40,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class System:
-    """One memory system. `memory` is what one layer holds per sequence of T tokens, as a formula for people."""
+    """One memory system.
+
+    Attributes:
+        memory: what one layer holds per sequence of T tokens, or a store per passage, as a formula for people.
+        page: of the documentation, where it is not that of its own name.
+    """
 
     name: str
     place: str
@@ -50,6 +56,11 @@ class System:
     memory: str
     summary: str
     study: str | None = None
+    page: str = ""
+
+    @property
+    def docs(self) -> str:
+        return f"docs/systems/{self.page or self.name}.md"
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Task:
-    """One recall problem, with a spec that shows how it is called."""
+    """One recall problem, for models or (in `CORPORA`) for recall methods, with a spec that shows how it is called."""
 
     name: str
     target: str
@@ -159,6 +170,60 @@ _SYSTEMS = (
         summary="Attends only from positions whose token stood in the row before; zero elsewhere.",
         memory="2·T·H_kv·D values + T ids",
     ),
+    System(
+        name="auto", place="storage", target="mnemic.storage.recall.auto:Auto", page="recall-methods",
+        title="Automatic choice", paper="unpublished", arxiv="",
+        summary="hybrid for conversations, rule-graph for titled texts, by what the store holds.",
+        memory="as what it chooses",
+    ),
+    System(
+        name="bm25", place="storage", target="mnemic.storage.recall.bm25:BM25", page="recall-methods",
+        title="BM25", paper="Robertson & Zaragoza 2009", arxiv="",
+        summary="The words of the question, rare ones first; no vectors.",
+        memory="text + its words",
+    ),
+    System(
+        name="dense", place="storage", target="mnemic.storage.recall.dense:Dense", page="recall-methods",
+        title="Dense retrieval", paper="Karpukhin et al. 2020", arxiv="2004.04906",
+        summary="The cosine of question and passage.",
+        memory="text + 4·D bytes",
+    ),
+    System(
+        name="hybrid", place="storage", target="mnemic.storage.recall.hybrid:Hybrid", page="recall-methods",
+        title="Hybrid recall", paper="unpublished", arxiv="",
+        summary="Words and vectors of a turn, and the words of its session; for conversations.",
+        memory="text + its words + 4·D bytes",
+    ),
+    System(
+        name="best-turn", place="storage", target="mnemic.storage.recall.best_turn:BestTurn", page="recall-methods",
+        title="Best turn", paper="unpublished", arxiv="",
+        summary="A session is as near as its nearest turn, and its summary helps where there is one.",
+        memory="text + 4·D bytes",
+    ),
+    System(
+        name="rule-graph", place="storage", target="mnemic.storage.recall.rule_graph:RuleGraph",
+        page="recall-methods", title="Rule graph", paper="after Gutiérrez et al. 2025", arxiv="2502.14802",
+        summary="A walk over names that rules find, from the names of the question; no language model.",
+        memory="text + 4·D bytes + its names and which share a sentence",
+    ),
+    System(
+        name="hipporag", place="storage", target="mnemic.storage.recall.hipporag:HippoRAG", study="hipporag",
+        title="HippoRAG", paper="Gutiérrez et al. 2024", arxiv="2405.14831",
+        summary="The names of the question are linked to phrases; a walk over facts and synonyms ranks passages.",
+        memory="text + 4·D bytes + its facts, and 4·D bytes a phrase",
+    ),
+    System(
+        name="hipporag2", place="storage", target="mnemic.storage.recall.hipporag2:HippoRAG2", study="hipporag2",
+        title="HippoRAG 2", paper="Gutiérrez et al. 2025", arxiv="2502.14802",
+        summary="The question is matched against facts, a filter keeps those that bear on it, a walk starts there.",
+        memory="text + 4·D bytes + its facts, and 4·D bytes a phrase and a fact",
+    ),
+    System(
+        name="memgas", place="storage", target="mnemic.storage.recall.memgas:MemGAS", study="memgas",
+        title="MemGAS", paper="Xu et al. 2025", arxiv="2505.19549",
+        summary="Sessions at four granularities, trusted by how peaked their similarities are, and a walk over them.",
+        memory="text + 4·D bytes, and 16·D bytes a session",
+    ),
 )
 
 _TASKS = (
@@ -174,6 +239,61 @@ _TASKS = (
     Task(
         name="induction", target="mnemic.tasks.induction:Induction", title="Induction: what followed the marker",
         source="Gu & Dao 2023 (2312.00752)", example="induction:length=64",
+    ),
+    Task(
+        name="in-context-recall", target="mnemic.tasks.in_context_recall:InContextRecall",
+        title="In-context recall: keys return and keep their value (MAD)", source="Poli et al. 2024 (2403.17844)",
+        example="in-context-recall:length=64",
+    ),
+    Task(
+        name="noisy-recall", target="mnemic.tasks.in_context_recall:NoisyRecall",
+        title="In-context recall with noise between the pairs (MAD)", source="Poli et al. 2024 (2403.17844)",
+        example="noisy-recall:length=64",
+    ),
+    Task(
+        name="fuzzy-recall", target="mnemic.tasks.fuzzy_recall:FuzzyRecall",
+        title="Recall of keys and values of several tokens (MAD)", source="Poli et al. 2024 (2403.17844)",
+        example="fuzzy-recall:length=64",
+    ),
+    Task(
+        name="selective-copy", target="mnemic.tasks.selective_copy:SelectiveCopy",
+        title="Selective copying: what counts, in its order",
+        source="Gu & Dao 2023 (2312.00752); Poli et al. 2024 (2403.17844)", example="selective-copy:length=64,data=8",
+    ),
+    Task(
+        name="memorization", target="mnemic.tasks.memorization:Memorization",
+        title="Memorisation: facts that only the weights can hold (MAD)", source="Poli et al. 2024 (2403.17844)",
+        example="memorization:length=32,vocab=256",
+    ),
+    Task(
+        name="compression", target="mnemic.tasks.compression:Compression",
+        title="Compression: a row through the state of one marker (MAD)", source="Poli et al. 2024 (2403.17844)",
+        example="compression:length=16",
+    ),
+    Task(
+        name="copy", target="mnemic.tasks.copying:Copy",
+        title="Copying a string", source="Jelassi et al. 2024 (2402.01032)",
+        example="copy:length=16",
+    ),
+    Task(
+        name="prefix-lookup", target="mnemic.tasks.copying:PrefixLookup",
+        title="What follows an n-gram that is told before the string", source="Jelassi et al. 2024 (2402.01032)",
+        example="prefix-lookup:length=32",
+    ),
+    Task(
+        name="suffix-lookup", target="mnemic.tasks.copying:SuffixLookup",
+        title="What followed an n-gram that is told after the string", source="Jelassi et al. 2024 (2402.01032)",
+        example="suffix-lookup:length=32",
+    ),
+    Task(
+        name="state-tracking", target="mnemic.tasks.state_tracking:StateTracking",
+        title="State tracking: the running product in a group", source="Merrill et al. 2024 (2404.08819)",
+        example="state-tracking:group=S3,length=16",
+    ),
+    Task(
+        name="in-context-regression", target="mnemic.tasks.regression:InContextRegression",
+        title="Regression from points in the context, beside closed forms", source="Garg et al. 2022 (2208.01066)",
+        example="in-context-regression:dims=2,points=12",
     ),
     Task(
         name="joint-recall", target="mnemic.tasks.joint_recall:JointRecall",
@@ -199,6 +319,19 @@ _TASKS = (
         name="text", target="mnemic.tasks.text:TextTask",
         title="Language modelling on your own text, recall hits apart",
         source="Arora et al. 2024 (2312.04927)", example="text:path/to/files,length=256",
+    ),
+)
+
+_CORPORA = (
+    Task(
+        name="corpus", target="mnemic.storage.corpora.sources:CorpusFolder",
+        title="Questions about passages, with the passages that answer them", source="your own; MuSiQue; HotpotQA",
+        example="corpus:path/to/folder",
+    ),
+    Task(
+        name="conversation", target="mnemic.storage.corpora.sources:ConversationFile",
+        title="Questions about conversations, with the turns that answer them", source="your own; LoCoMo; LongMemEval",
+        example="conversation:path/to/chat.jsonl",
     ),
 )
 
@@ -268,6 +401,7 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
 
 SYSTEMS: Mapping[str, System] = MappingProxyType({s.name: s for s in _SYSTEMS})
 TASKS: Mapping[str, Task] = MappingProxyType({t.name: t for t in _TASKS})
+CORPORA: Mapping[str, Task] = MappingProxyType({t.name: t for t in _CORPORA})
 RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in _RECIPES})
 STUDIES: Mapping[str, Study] = MappingProxyType({s.name: s for s in _STUDIES})
 
@@ -294,7 +428,7 @@ def find_system(name: str) -> System:
 
 
 def find_task(name: str) -> Task:
-    return _find("task", name, tasks())
+    return _find("task", name, tasks(), CORPORA)
 
 
 def find_study(name: str) -> Study:
@@ -340,7 +474,8 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
-def _find(kind: str, name: str, table: Mapping[str, T]) -> T:
+def _find(kind: str, name: str, table: Mapping[str, T], also_known: Iterable[str] = ()) -> T:
+    """The entry of a name; `also_known` are names that could have been meant too."""
     if name not in table:
-        raise UsageError(f"unknown {kind} '{name}'{nearest(name, table)}")
+        raise UsageError(f"unknown {kind} '{name}'{nearest(name, [*table, *also_known])}")
     return table[name]

@@ -34,9 +34,27 @@ SPECS = [
     "joint-recall:contexts=2,keys=3,levels=2",
     "joint-recall:contexts=2-4,keys=1-4",
     "joint-recall:contexts=2-3,keys=2-5,queries=2,levels=2,train_on=all",
+    "in-context-recall:vocab=32,length=64",
+    "in-context-recall:vocab=32,length=64,multi_query=false",
+    "noisy-recall:length=64",
+    "noisy-recall:length=64,noise=0.6,multi_query=false",
+    "fuzzy-recall:length=64",
+    "fuzzy-recall:length=64,key_tokens=2,value_tokens=1,train_on=all",
+    "selective-copy:length=48,data=12",
+    "selective-copy:length=48,data=12,form=mad",
+    "selective-copy:length=48,data=12,form=mad_exact",
+    "copy:length=24",
+    "prefix-lookup:length=24,answer=3",
+    "suffix-lookup:length=24,answer=2",
+    "compression:length=20",
+    "memorization",
+    "state-tracking:group=S3,length=24",
+    "state-tracking:group=A4xZ5,length=12,asked=last",
 ]
 FEW_ROWS = ["mqar:pairs=1,length=16,vocab=18", "joint-recall:contexts=2,keys=1,values=4", "induction:length=6,ids=4"]
-LEARNED_BY_HEART = "per_sequence_mapping=false"
+LEARNED_BY_HEART = ("per_sequence_mapping=false", "memorization")
+NOTHING_STORED = ("memorization", "state-tracking")
+HALF_IS_IN_DISORDER = ("selective-copy", "fuzzy-recall")
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -80,15 +98,15 @@ def test_arrays_have_the_shapes_and_types_of_the_contract(spec):
     for values in rows.slices.values():
         assert values.shape == shape
         assert np.issubdtype(values.dtype, np.integer)
-    assert {"distance", "load", "age_rank"} <= set(rows.slices)
     asked = rows.labels != UNASKED
     assert rows.input_ids.min() >= 0
     assert rows.input_ids.max() < task.vocab_size
     assert rows.labels[asked].min() >= 0
     assert rows.labels[asked].max() < task.vocab_size
-    assert (rows.slices["distance"][asked] >= 1).all()
-    assert (rows.slices["age_rank"][asked] >= 0).all()
-    assert (rows.slices["age_rank"][asked] < rows.slices["load"][asked]).all()
+    if task.name not in NOTHING_STORED:
+        assert (rows.slices["distance"][asked] >= 1).all()
+        assert (rows.slices["age_rank"][asked] >= 0).all()
+        assert (rows.slices["age_rank"][asked] < rows.slices["load"][asked]).all()
     if rows.attention_mask is not None:
         assert not asked[~rows.attention_mask].any()
         assert (np.diff(rows.attention_mask.astype(int), axis=1) <= 0).all(), "padding is on the right"
@@ -165,7 +183,10 @@ def test_too_few_rows_for_three_splits_is_said():
         every_split()
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SPECS if LEARNED_BY_HEART not in spec])
+@pytest.mark.parametrize(
+    "spec",
+    [spec for spec in SPECS if not spec.startswith("state") and not any(part in spec for part in LEARNED_BY_HEART)],
+)
 def test_a_solver_with_half_the_memory_fails(spec):
     """Half of the possible answers are wiped out wherever they are told; a memory of half the bits cannot do better."""
     task = parse_task(spec)
@@ -178,7 +199,9 @@ def test_a_solver_with_half_the_memory_fails(spec):
         lost = task.embeddings()[task.vocab // 2 + forgotten]
         is_lost = (rows.inputs[:, :, None, task.width :] == lost).all(axis=-1).any(axis=-1)
         half = rows.inputs * ~is_lost[..., None]
-    assert 0.3 < (task.oracle(half) == rows.labels)[asked].mean() < 0.7
+    right = (task.oracle(half) == rows.labels)[asked].mean()
+    assert right < 0.7
+    assert right > 0.3 or task.name in HALF_IS_IN_DISORDER, "what is kept is answered"
 
 
 @every_task
@@ -199,7 +222,7 @@ def test_loads_stay_within_the_vocabulary_and_differ_from_the_task(spec):
     assert bool(loads) != ("=2-" in spec), "rows of drawn sizes have no loads"
     assert len({load.hash() for load in (task, *loads)}) == len(loads) + 1
     for load in loads:
-        assert load.vocab_size == task.vocab_size
+        assert load.vocab_size <= task.vocab_size
         rows = load.sample("test", 2)
         assert (load.oracle(seen(rows)) == rows.labels).all()
 

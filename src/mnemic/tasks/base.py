@@ -7,7 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -89,6 +89,10 @@ class Examples:
             {name: values[rows] for name, values in self.slices.items()},
             *(None if values is None else values[rows] for values in self._optional()),
         )
+
+    def replace(self, **changes: Any) -> "Examples":
+        """These rows with other arrays in some places."""
+        return replace(self, **changes)
 
     def _optional(self) -> tuple[NDArray[Any] | None, ...]:
         return self.attention_mask, self.inputs, self.positions, self.visible_until, self.documents

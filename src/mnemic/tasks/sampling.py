@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from mnemic.tasks.base import BoolArray, IntArray
 
-__all__ = ["block_generator", "distinct", "one_of", "permutations", "previous_equal", "row_hash", "weighted_distinct"]
+__all__ = [
+    "block_generator",
+    "distinct",
+    "first_equal",
+    "one_of",
+    "permutations",
+    "previous_equal",
+    "row_hash",
+    "weighted_distinct",
+]
 
 
 def block_generator(identity: str, block: int) -> Generator:
@@ -75,6 +84,18 @@ def previous_equal(values: IntArray) -> IntArray:
     repeats = ordered[:, 1:] >> shift == ordered[:, :-1] >> shift
     np.put_along_axis(earlier, index[:, 1:], np.where(repeats, index[:, :-1], -1), axis=1)
     return earlier
+
+
+def first_equal(values: IntArray) -> IntArray:
+    """[B, T] index of the first entry of the row with the same value."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, 1)
+    starts = np.ones(values.shape, dtype=np.bool_)
+    starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    place = np.maximum.accumulate(np.where(starts, np.arange(values.shape[1]), 0), axis=1)
+    first = np.empty_like(order)
+    np.put_along_axis(first, order, np.take_along_axis(order, place, 1), 1)
+    return first
 
 
 def row_hash(values: IntArray) -> IntArray:

@@ -4,33 +4,34 @@ Legend: B rows, T time, F features of a continuous input.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from mnemic.errors import UsageError
-from mnemic.tasks.base import UNASKED, Examples, IntArray, Prompt, Split, TaskConfig, check_range
+from mnemic.tasks.base import UNASKED, Examples, IntArray, Prompt, Split
+from mnemic.tasks.blocks import BlockTask
 from mnemic.tasks.sampling import block_generator, row_hash
 
 __all__ = ["TokenTask"]
 
-BLOCK_ROWS = 256
-BLOCK_TOKENS = 1 << 20
 FEW_ROWS_BITS = 40
 APART_SHARES = {"train": (0, 6), "valid": (6, 7), "test": (7, 8)}
 APART_ROUNDS = 200
 
 
-class TokenTask(TaskConfig, frozen=True, extra="forbid"):
+class TokenTask(BlockTask, frozen=True, extra="forbid"):
     """A task whose rows are drawn, endlessly, from a stated law.
 
     Args:
         train_on: what is trained: the answers that are asked for, or every next token of the row.
     """
+
+    answers_follow: ClassVar[bool] = True
+    """Whether a token that equals the answer before it is that answer, given away, and no part of the question."""
 
     train_on: Literal["asked", "all"] = "asked"
 
@@ -57,24 +58,6 @@ class TokenTask(TaskConfig, frozen=True, extra="forbid"):
     def word(self, token: int) -> str:
         """One token as people read it."""
 
-    def sample(self, split: Split, count: int, seed: int = 0, start: int = 0) -> Examples:
-        return self._rows(split, count, seed, start, {})
-
-    def stream(
-        self, split: Split, batch_size: int, seed: int = 0, worker: int = 0, workers: int = 1, start: int = 0
-    ) -> Iterator[Examples]:
-        check_range(self.name, "batch_size", batch_size, 1)
-        check_range(self.name, "worker", worker, 0, workers - 1)
-        held: dict[int, Examples] = {}  # batches smaller than a block would otherwise draw it again and again
-        row = start + worker * batch_size
-        while True:
-            yield self._rows(split, batch_size, seed, row, held)
-            row += workers * batch_size
-
-    def rows_identity(self) -> str:
-        """What a row is drawn from, beside split, seed and number: the task, or what several forms of it share."""
-        return self.hash()
-
     def render(self, examples: Examples) -> list[Prompt]:
         return [self._prompt(ids, labels) for ids, labels in zip(examples.input_ids, examples.labels, strict=True)]
 
@@ -82,7 +65,7 @@ class TokenTask(TaskConfig, frozen=True, extra="forbid"):
         """Every question as "=?" behind its token; an answer that the row goes on to give is left out."""
         words, answers, given = [], [], UNASKED
         for token, label in zip(ids.tolist(), labels.tolist(), strict=True):
-            if token != given:
+            if token != given or not self.answers_follow:
                 words.append(self.word(token))
             if label != UNASKED:
                 words.append("=?")
@@ -90,24 +73,7 @@ class TokenTask(TaskConfig, frozen=True, extra="forbid"):
             given = label
         return Prompt(" ".join(words), tuple(answers))
 
-    def _rows(self, split: Split, count: int, seed: int, start: int, held: dict[int, Examples]) -> Examples:
-        if split not in get_args(Split):
-            raise UsageError(f"{self.name}: split='{split}' must be one of {', '.join(get_args(Split))}")
-        check_range(self.name, "count", count, 0)
-        check_range(self.name, "start", start, 0)
-        per_block = min(BLOCK_ROWS, max(1, BLOCK_TOKENS // self.max_length))
-        first, last = start // per_block, max(start, start + count - 1) // per_block
-        identity = f"{self.rows_identity()}/{split}/{seed}"
-        blocks = {
-            n: held[n] if n in held else self._block(identity, split, n, per_block) for n in range(first, last + 1)
-        }
-        held.clear()
-        held[last] = blocks[last]
-        return Examples.concat(
-            [block[max(0, start - n * per_block) : start + count - n * per_block] for n, block in blocks.items()]
-        )
-
-    def _block(self, identity: str, split: Split, block: int, rows: int) -> Examples:
+    def rows_of_block(self, identity: str, split: Split, block: int, rows: int) -> Examples:
         rng = block_generator(identity, block)
         drawn = self.draw(rng, rows) if self.row_bits() >= FEW_ROWS_BITS else self._draw_apart(rng, split, rows)
         if self.train_on == "asked":
