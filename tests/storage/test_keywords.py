@@ -94,12 +94,11 @@ def test_scores_are_those_of_sqlite(texts, asked):
 def test_a_group_counts_as_one_text(texts, data):
     groups = st.lists(st.integers(0, len(texts) - 1), max_size=4, unique=True)
     held = data.draw(st.lists(groups, min_size=1, max_size=5))
-    pairs = np.array([(p, g) for g, passages in enumerate(held) for p in passages], np.int64).reshape(-1, 2)
+    table = np.array([[g if p in passages else -1 for g, passages in enumerate(held)] for p in range(len(texts))])
     index = KeywordIndex(texts)
     joined = KeywordIndex([" ".join(texts[p] for p in passages) for passages in held])
     query = "the running cat at the lake"
-    made = Groups.of(pairs[:, 0], pairs[:, 1], len(texts), len(held))
-    grouped = bm25(index.matches(query), index.lengths, made)
+    grouped = bm25(index.matches(query), index.lengths, Groups.of(table, len(held)))
     np.testing.assert_allclose(grouped, bm25(joined.matches(query), joined.lengths), rtol=1e-12)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import threading
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["ApproximateIndex"]
 _MAGIC = b"mnemic vectors 1\n"
 _MOST_GONE = 0.2  # share of erased vectors at which the graph is made anew
 _AT_ONCE = 1_000
+_THREADS = max(1, (os.cpu_count() or 1) // 2)  # that make the graph; the others go on answering
 _EXPANSION = 256  # candidates that usearch keeps while it searches; its default, 64, finds too few of the nearest
 
 
@@ -35,6 +37,7 @@ class ApproximateIndex:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._changing = threading.Lock()  # the graph that searches look at
         self._index: Any = None
         self._about: dict[str, Any] = {}
         self._loaded = False
@@ -43,7 +46,7 @@ class ApproximateIndex:
 
     def candidates(self, image: Image, query: NDArray[np.float32], count: int) -> NDArray[np.int64] | None:
         """Places in the image of at least `count` passages that should be among the nearest, ascending; None while
-        there is no index."""
+        there is no index, or it is being changed."""
         with self._lock:
             if not self._loaded:
                 self._loaded = True
@@ -53,7 +56,12 @@ class ApproximateIndex:
             index, last = self._index, self._about.get("last", 0)
             if index is None or self._about.get("rewrites") != image.rewrites:
                 return None
-            found = index.search(query, count).keys.astype(np.int64)
+            if not self._changing.acquire(blocking=False):  # no search waits for it: looking at all is fast enough
+                return None
+            try:
+                found = index.search(query, count).keys.astype(np.int64)
+            finally:
+                self._changing.release()
         seqs = image.seqs.rows
         places = np.searchsorted(seqs, found)
         known = places < len(seqs)
@@ -106,8 +114,8 @@ class ApproximateIndex:
             if self._stop.is_set():
                 return
             rows = missing[begin : begin + _AT_ONCE]
-            with self._lock:  # a search does not look while the graph is changed
-                index.add(seqs[rows].astype(np.uint64), vectors[rows])
+            with self._changing if index is self._index else nullcontext():
+                index.add(seqs[rows].astype(np.uint64), vectors[rows], threads=_THREADS)
         about = {"identity": identity, "rewrites": rewrites, "last": int(seqs[-1]) if len(seqs) else 0}
         with self._lock:
             self._index, self._about = index, about

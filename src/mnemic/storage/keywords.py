@@ -6,6 +6,7 @@ N passages, G groups of them, T terms of the question, M pairs of a passage and 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -54,11 +55,10 @@ class Groups:
     count: int
 
     @classmethod
-    def of(cls, passages: NDArray[np.int64], groups: NDArray[np.int64], total: int, count: int) -> "Groups":
-        """From pairs of a passage and a group that it is in, each once, in any order; `total` is N."""
-        order = np.lexsort((groups, passages))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(passages, minlength=total))])
-        return cls(starts.astype(np.int64), groups[order], count)
+    def of(cls, table: NDArray[np.int64], count: int) -> "Groups":
+        """From a table `[N, n]` of the groups that each passage is in, -1 where there is none."""
+        there = table >= 0
+        return cls(np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64), table[there], count)
 
     def summed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """`[G]`: of each group the sum of its passages' values `[N]`."""
@@ -124,18 +124,32 @@ def bm25(matches: Matches, lengths: NDArray[np.float64], groups: Groups | None =
     Returns:
         `[N]` or `[G]`, 0 where no term stands.
     """
-    if groups is None:
-        length, count = lengths, len(lengths)
-        cells, counts = matches.terms * count + matches.passages, matches.counts
-    else:
-        length, count = groups.summed(lengths), groups.count
-        places, owner = segments(groups.starts, matches.passages)
-        cells, counts = matches.terms[owner] * count + groups.members[places], matches.counts[owner]
+    length = lengths if groups is None else groups.summed(lengths)
+    count = len(length)
+    total = np.zeros(count)
     if count == 0:
-        return np.zeros(0)
-    table = np.bincount(cells, counts, minlength=matches.count * count).reshape(matches.count, count)  # [T, G]
-    holding = np.count_nonzero(table, axis=1)
-    idf = np.maximum(np.log((count - holding + 0.5) / (holding + 0.5)), _LEAST_IDF)
+        return total
     saturation = _K1 * (1 - _B + _B * length / max(float(length.mean()), 1e-9))
-    gain = table * (_K1 + 1) / np.maximum(table + saturation, 1e-9)
-    return np.asarray((idf[:, None] * gain).sum(axis=0), np.float64)
+    order = np.argsort(matches.terms, kind="stable")
+    bounds = np.searchsorted(matches.terms[order], np.arange(matches.count + 1))
+    for begin, end in pairwise(bounds):  # a term at a time: its numbers stay in the processor's cache
+        there = order[begin:end]
+        places, counts = matches.passages[there], matches.counts[there]
+        if groups is not None:
+            entries, owner = segments(groups.starts, places)
+            places, counts = _added_up(groups.members[entries], counts[owner], count)
+        idf = max(np.log((count - len(places) + 0.5) / (len(places) + 0.5)), _LEAST_IDF)
+        total[places] += idf * (counts * (_K1 + 1) / np.maximum(counts + saturation[places], 1e-9))
+    return total
+
+
+def _added_up(
+    places: NDArray[np.int64], values: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Each place once, and the sum of its values, which are positive; places are below `count`."""
+    if 8 * len(places) < count:
+        once, which = np.unique(places, return_inverse=True)
+        return once.astype(np.int64), np.bincount(which, values, minlength=len(once)).astype(np.float64)
+    summed = np.bincount(places, values, minlength=count).astype(np.float64)
+    filled = np.flatnonzero(summed).astype(np.int64)
+    return filled, summed[filled]

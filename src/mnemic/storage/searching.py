@@ -13,9 +13,11 @@ from mnemic.storage.approximate import ApproximateIndex
 from mnemic.storage.backend import Backend, Transaction, batches, marks
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.graphs import load_graph
-from mnemic.storage.images import Find, Image, load_passages
+from mnemic.storage.images import Image, load_passages, reread
 from mnemic.storage.linking import fact_vectors, link
+from mnemic.storage.postings import Find
 from mnemic.storage.recall import open_method
+from mnemic.storage.recall.auto import mostly_titled
 from mnemic.storage.records import Hit
 from mnemic.storage.tenants import other_encoder, tenant_state
 from mnemic.storage.times import iso
@@ -150,14 +152,16 @@ class Searcher:
             image, tenant = self._current(encoder)
             chosen = _chosen(image, filters or {}, at, known_at)
             find = self._finder(tenant)
-            with_graph = method in _ON_GRAPH or (method == "auto" and any(p.title for p in image.passages))
             if chosen is not None:
-                seqs = image.seqs.rows[chosen]
-                graph = self._graph(tenant, encoder, seqs, at, known_at) if with_graph else {}
+                seqs, plain = image.seqs.rows[chosen], image.view(find, chosen)
+                if not _on_graph(method, plain):
+                    return Recalled(tenant, plain, seqs)
+                graph = self._graph(tenant, encoder, seqs, at, known_at)
                 return Recalled(tenant, image.view(find, chosen, **graph), seqs)
             state = (image.version, image.rewrites)
             if self._state != state:
-                self._state, self._views = state, {}
+                self._state, self._views = state, {False: image.view(find)}
+            with_graph = _on_graph(method, self._views[False])
             if with_graph not in self._views:
                 graph = self._graph(tenant, encoder, image.seqs.rows, None, None) if with_graph else {}
                 self._views[with_graph] = image.view(find, **graph)
@@ -192,8 +196,11 @@ class Searcher:
             if tenant.encoder is not None and tenant.encoder != (encoder.name, encoder.revision):
                 raise other_encoder(tenant.encoder, encoder)
             image = self._image
-            if image is None or image.rewrites != tenant.rewrites or image.encoder is not encoder:
+            if image is None or image.encoder is not encoder:
                 image = Image(encoder, -1, tenant.rewrites)
+            if image.rewrites != tenant.rewrites:
+                image = reread(tx, number, image)
+                image.rewrites = tenant.rewrites
             if image.version != tenant.version:
                 load_passages(tx, number, image)
                 image.version = tenant.version
@@ -204,6 +211,10 @@ class Searcher:
 
     def _finder(self, tenant: int) -> Find:
         return lambda terms: self._backend.read(lambda tx: tx.find_words(tenant, terms), tenant)
+
+
+def _on_graph(method: str, view: View) -> bool:
+    return method in _ON_GRAPH or (method == "auto" and mostly_titled(view))
 
 
 def _origins(tx: Transaction, tenant: int, passages: Sequence[int]) -> dict[int, dict[str, Any]]:

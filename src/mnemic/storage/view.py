@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnemic.errors import UsageError
 from mnemic.storage.encoder import Encoder
+from mnemic.storage.growing import Grown
 from mnemic.storage.keywords import Keywords, bm25
 from mnemic.storage.rows import Rows
 
@@ -133,6 +134,7 @@ class View:
     synonyms: entities whose names mean much the same; weight = cosine.
     entity_vectors: `[E, D]` of `Entity.norm_name`, None: made when a method asks.
     fact_vectors: `[F, D]` of `phrases.fact_text`, None: made when a method asks.
+    grown: what is derived passage by passage; views whose passages begin with the same ones may share it.
     """
 
     passages: tuple[Passage, ...]
@@ -147,6 +149,7 @@ class View:
     synonyms: Links = field(default_factory=Links.none)
     entity_vectors: Vectors | None = None
     fact_vectors: Vectors | None = None
+    grown: Grown = field(default_factory=Grown, repr=False)
     _made: dict[str, Any] = field(default_factory=dict, repr=False)
     _making: Any = field(default_factory=RLock, repr=False)
 
@@ -170,9 +173,7 @@ class View:
         for what, (shape, right) in shapes.items():
             if shape != right:
                 raise UsageError(f"view: {what} has shape {shape}, but {right} fits its passages, entities and facts")
-        wrong = {passage.level for passage in self.passages} - set(get_args(Level))
-        if wrong:
-            raise UsageError(f"view: level '{wrong.pop()}' of a passage; known: {', '.join(get_args(Level))}")
+        self.extended("levels", _known_levels)
 
     def keyword_scores(self, query: str) -> NDArray[np.float64]:
         """BM25 of every passage, `[N]`."""
@@ -193,6 +194,24 @@ class View:
                 self._made[what] = make(self)
             made: T = self._made[what]
             return made
+
+    def extended(self, what: str, extend: Callable[["View", T | None, int], T]) -> T:
+        """What a method derives from the passages one after another, such as their sessions: after a write only what is
+        new is looked at.
+
+        Args:
+            what: its name and all options that decide it.
+            extend: makes it for this view out of what an earlier view had for the passages before a given index (None
+                before the first); see `Grown.get`.
+        """
+        return self.grown.get(what, len(self.passages), lambda before, first: extend(self, before, first))
+
+
+def _known_levels(view: View, before: frozenset[str] | None, first: int) -> frozenset[str]:
+    levels = (before or frozenset()) | {passage.level for passage in view.passages[first:]}
+    if wrong := levels - set(get_args(Level)):
+        raise UsageError(f"view: level '{min(wrong)}' of a passage; known: {', '.join(get_args(Level))}")
+    return levels
 
 
 class Method(Protocol):

@@ -22,11 +22,10 @@ class BestTurn:
 
     def recall(self, view: View, query: Query, k: int) -> list[Scored]:
         sessions = sessions_of(view)
-        question = view.encoder.encode([query.text])[0]
-        parts = {"vector": np.asarray(sessions.unit_vectors @ question, np.float64)}
+        similarity = view.similarities(query.text)
+        parts = {"vector": sessions.unit_likeness(similarity)}
         told = sessions.summary >= 0
         if self.summary and told.any():
-            similarity = np.asarray(view.vectors @ question, np.float64)
             parts["summary vector"] = np.where(told, similarity[sessions.summary], 0.0)[sessions.session]
         total = np.sum(list(parts.values()), axis=0)
         return ranked(view, total, k, parts)

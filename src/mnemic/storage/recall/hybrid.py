@@ -31,10 +31,10 @@ class Hybrid:
     def recall(self, view: View, query: Query, k: int) -> list[Scored]:
         sessions, able = sessions_of(view), answers(view)
         matches, lengths = view.keywords.matches(query.text), view.keywords.lengths
-        question = view.encoder.encode([query.text])[0]
+        similarity = view.similarities(query.text)
         parts = {
             "keyword": self._fused(bm25(matches, lengths, sessions.units), able),
-            "vector": self._fused(np.asarray(sessions.unit_vectors @ question, np.float64), able),
+            "vector": self._fused(sessions.unit_likeness(similarity), able),
         }
         if sessions.count < len(view.passages):
             whole = bm25(matches, lengths, sessions.whole)
@@ -42,7 +42,7 @@ class Hybrid:
         if (sessions.summary >= 0).any():
             told = bm25(matches, lengths)
             parts["summary keyword"] = self._of_summaries(told, sessions)
-            parts["summary vector"] = self._of_summaries(np.asarray(view.vectors @ question, np.float64), sessions)
+            parts["summary vector"] = self._of_summaries(similarity, sessions)
         total = np.sum(list(parts.values()), axis=0)
         return ranked(view, total, k, parts)
 

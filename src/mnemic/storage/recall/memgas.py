@@ -68,7 +68,7 @@ class MemGAS:
         parts = np.zeros((sessions.count, len(LEVELS)))
         parts[levels.order] = close
         trusted = " ".join(f"{level} {weight:.2f}" for level, weight in zip(LEVELS, weights, strict=True))
-        likeness = np.asarray(sessions.unit_vectors @ question, np.float64)
+        likeness = sessions.unit_likeness(view.similarities(query.text))
         shares = by_session[sessions.session] / _place_in_session(view, sessions, likeness)
         by_level = {level: parts[sessions.session, g] for g, level in enumerate(LEVELS)}
         return ranked(view, shares, k, by_level, (f"levels: {trusted}",))
@@ -131,7 +131,7 @@ def _made_levels(view: View) -> _Levels:
     whole, words = view.encoder.encode(texts), view.encoder.encode(phrases)
     vectors = np.zeros((len(order), len(LEVELS), view.encoder.dim), np.float32)
     for place, s in enumerate(order):
-        units = sessions.unit_vectors[members[s]]
+        units = sessions.unit_vectors(view, np.array(members[s], np.int64))
         mean = units.mean(axis=0)
         stated, key, told = own.get(("session", s), -1), own.get(("keyword", s), -1), int(sessions.summary[s])
         central = units[np.argsort(-(units @ mean), kind="stable")[:_CENTRAL]].mean(axis=0)

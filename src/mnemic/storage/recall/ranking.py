@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.storage.growing import Growing
 from mnemic.storage.view import Scored, View
 
 __all__ = ["answers", "best_first", "minmax", "ranked", "standardised"]
@@ -15,14 +16,21 @@ Floats = NDArray[np.float64]
 def best_first(scores: Floats, k: int) -> NDArray[np.int64]:
     """The `k` highest, the earlier of two equal ones first; those at -inf are left out."""
     finite = np.flatnonzero(scores > -np.inf)
+    if k < len(finite):
+        least = np.partition(scores[finite], len(finite) - k)[len(finite) - k]
+        finite = finite[scores[finite] >= least]
     return finite[np.argsort(-scores[finite], kind="stable")[:k]]
 
 
 def answers(view: View) -> NDArray[np.bool_]:
     """`[N]`: turns and chunks, which a question can be answered with; texts about a whole session are not recalled."""
-    return view.once(
-        "answers", lambda view: np.array([passage.level in ("turn", "chunk") for passage in view.passages], bool)
-    )
+    return view.extended("answers", _answers).rows[: len(view.passages)]
+
+
+def _answers(view: View, before: Growing[np.bool_] | None, first: int) -> Growing[np.bool_]:
+    found = Growing(np.bool_) if before is None else before
+    found.extend(np.array([passage.level in ("turn", "chunk") for passage in view.passages[first:]], np.bool_))
+    return found
 
 
 def ranked(view: View, scores: Floats, k: int, parts: Mapping[str, Floats], path: tuple[str, ...] = ()) -> list[Scored]:

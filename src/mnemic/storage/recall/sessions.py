@@ -6,12 +6,14 @@ turns. A unit ends with its turn: what is said later changes no unit.
 N passages, S sessions, D wide.
 """
 
-from dataclasses import dataclass
+from bisect import bisect
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnemic.storage.encoders.pooling import unit
+from mnemic.storage.growing import Growing
 from mnemic.storage.keywords import Groups
 from mnemic.storage.recall.ranking import answers
 from mnemic.storage.view import View
@@ -24,24 +26,36 @@ Ints = NDArray[np.int64]
 @dataclass(frozen=True, eq=False)
 class Sessions:
     """Attributes:
-    names: S of them, in the order of their first passage; a passage without one is a session by itself, named "".
+    count: S of them, in the order of their first passage; a passage without one is a session by itself.
     session: `[N]`, of each passage.
-    summary: `[S]`, index of the session's summary, -1 where it has none.
+    summary: `[S]`, index of the session's latest summary, -1 where it has none.
     units: group i is passage i, and the turn before it if it is one.
     whole: group s holds the turns and chunks of session s.
-    unit_vectors: `[N, D]`, unit norm.
+    before: `[N]`, the turn before each, -1 for what is no turn or is the first of its session.
+    lengths: `[N]`, of the sum of the vectors of each unit.
     """
 
-    names: tuple[str, ...]
+    count: int
     session: Ints
     summary: Ints
     units: Groups
     whole: Groups
-    unit_vectors: NDArray[np.float32]
+    before: Ints
+    lengths: NDArray[np.float64]
 
-    @property
-    def count(self) -> int:
-        return len(self.names)
+    def unit_likeness(self, likeness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`[N]`: the cosine of every unit's vector, which is the sum of its passages', out of those of the passages."""
+        joined = np.flatnonzero(self.before >= 0)
+        sums = likeness.copy()
+        sums[joined] += likeness[self.before[joined]]
+        return sums / self.lengths
+
+    def unit_vectors(self, view: View, rows: Ints) -> NDArray[np.float32]:
+        """Of some units, unit norm."""
+        sums = view.vectors[rows].copy()
+        joined = self.before[rows] >= 0
+        sums[joined] += view.vectors[self.before[rows[joined]]]
+        return unit(sums)
 
 
 def sessions_of(view: View) -> Sessions:
@@ -50,34 +64,91 @@ def sessions_of(view: View) -> Sessions:
 
 def _made(view: View) -> Sessions:
     count = len(view.passages)
-    names: dict[str, int] = {}
-    keys = [passage.session or f"\0{index}" for index, passage in enumerate(view.passages)]
-    session = np.array([names.setdefault(key, len(names)) for key in keys], np.int64)
-    summary = np.full(len(names), -1, np.int64)
-    for index, passage in enumerate(view.passages):
-        if passage.level == "summary":
-            summary[session[index]] = index
-    before = _turn_before(view, session)
+    turns = view.extended("turns", _extended)
+    session = turns.session.rows[:count]
+    before = turns.before
+    sessions = int(session.max()) + 1 if count else 0
+    summary = np.full(sessions, -1, np.int64)
+    told = turns.summaries.rows
+    told = told[told < count]
+    summary[session[told]] = told
+    after = np.full(count, -1, np.int64)
     joined = np.flatnonzero(before >= 0)
-    vectors = view.vectors.copy()
-    vectors[joined] += view.vectors[before[joined]]
-    every, able = np.arange(count), answers(view)
+    after[before[joined]] = joined
     return Sessions(
-        tuple(key if not key.startswith("\0") else "" for key in names),
+        sessions,
         session,
         summary,
-        Groups.of(np.concatenate([every, before[joined]]), np.concatenate([every, joined]), count, count),
-        Groups.of(every[able], session[able], count, len(names)),
-        unit(vectors),
+        Groups.of(np.stack([np.arange(count), after], axis=1), count),
+        Groups.of(np.where(answers(view), session, -1)[:, None], sessions),
+        before,
+        turns.lengths,
     )
 
 
-def _turn_before(view: View, session: Ints) -> Ints:
-    """`[N]`, -1 for what is no turn or is the first of its session. In time, or in order where that is not known."""
-    before = np.full(len(view.passages), -1, np.int64)
-    turns = np.array([i for i, passage in enumerate(view.passages) if passage.level == "turn"], np.int64)
-    times = np.array([view.passages[i].time or 0 for i in turns], np.int64)
-    turns = turns[np.lexsort((turns, times, session[turns]))]
-    follows = session[turns[1:]] == session[turns[:-1]]
-    before[turns[1:][follows]] = turns[:-1][follows]
+@dataclass(eq=False)
+class _Turns:
+    """What grows as passages come.
+
+        Attributes:
+            numbers: of the named sessions.
+            count: of all sessions.
+            spoken: of each session its turns as (time, index), in the order in which they were said.
+            summaries: indices of summaries.
+            before: `[N]`, the turn before, -1 for what is no turn or is the first of its session.
+    XX"""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    count: int = 0
+    spoken: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    session: Growing[np.int64] = field(default_factory=lambda: Growing(np.int64))
+    summaries: Growing[np.int64] = field(default_factory=lambda: Growing(np.int64))
+    before: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    lengths: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
+def _extended(view: View, turns: _Turns | None, first: int) -> _Turns:
+    turns = turns or _Turns()
+    new = range(first, len(view.passages))
+    turns.session.extend(np.array([_session(turns, view.passages[index].session) for index in new], np.int64))
+    turns.summaries.extend(np.array([i for i in new if view.passages[i].level == "summary"], np.int64))
+    old, turns.before = turns.before, _turns_before(view, turns, new)
+    changed = np.concatenate([np.flatnonzero(turns.before[:first] != old), np.array(new, np.int64)])
+    turns.lengths = np.concatenate([turns.lengths, np.ones(len(new))])
+    turns.lengths[changed] = _lengths(view, turns.before, changed)
+    return turns
+
+
+def _session(turns: _Turns, name: str) -> int:
+    number = turns.numbers.get(name, turns.count) if name else turns.count
+    if number == turns.count:
+        turns.count += 1
+        if name:
+            turns.numbers[name] = number
+    return number
+
+
+def _turns_before(view: View, turns: _Turns, new: range) -> Ints:
+    """`[N]`: the turn before each, in time, or in order where that is not known. One that is told late of goes between
+    two old ones."""
+    before = np.concatenate([turns.before, np.full(len(new), -1, np.int64)])
+    session = turns.session.rows
+    said = [(int(session[i]), view.passages[i].time or 0, i) for i in new if view.passages[i].level == "turn"]
+    for number, time, index in sorted(said):
+        spoken = turns.spoken.setdefault(number, [])
+        place = bisect(spoken, (time, index))
+        if place > 0:
+            before[index] = spoken[place - 1][1]
+        if place < len(spoken):
+            before[spoken[place][1]] = index
+        spoken.insert(place, (time, index))
     return before
+
+
+def _lengths(view: View, before: Ints, rows: Ints) -> NDArray[np.float64]:
+    """Of the sums of the vectors of some passages and of the turns before them."""
+    sums = view.vectors[rows].astype(np.float64)
+    joined = before[rows] >= 0
+    sums[joined] += view.vectors[before[rows[joined]]]
+    lengths = np.linalg.norm(sums, axis=1)
+    return np.where(lengths > 0, lengths, 1.0)
