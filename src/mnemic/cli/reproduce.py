@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from mnemic.catalogue import find_study, resolve
+from mnemic.catalogue import Study, find_study, resolve
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ INTERRUPTED = 130
     "--output", "--out", type=click.Path(path_type=Path), show_default="runs/NAME-SCALE-SEED", help="Results folder."
 )
 @click.option("--resume", is_flag=True, help="Keep the finished runs of the folder and go on with the others.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="MNEMIC_DATA",
+    help="Folder or file of the data that a study is about; it says which.  [env: MNEMIC_DATA]",
+)
+@click.option(
+    "--vectors",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="OUTPUT/vectors.db",
+    help="File of vectors that are slow to make.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else.")
 def command(
     name: str,
@@ -41,6 +54,8 @@ def command(
     jobs: int | None,
     output: Path | None,
     resume: bool,
+    data: Path | None,
+    vectors: Path | None,
     as_json: bool,
 ) -> None:
     """Test the claims of a paper: what it published, what is measured here, and whether the claim holds.
@@ -48,8 +63,11 @@ def command(
     \b
     mnemic reproduce zoology
     mnemic reproduce zoology --seed 2 --strict --json
+    mnemic reproduce hipporag --data DIR
     """
-    study = resolve(find_study(name).target)
+    entry = find_study(name)
+    on_data = _data_options(entry, data, vectors)
+    study = resolve(entry.target)
     from mnemic.cli.study_display import StudyDisplay
     from mnemic.training.runs import results_path
 
@@ -57,7 +75,7 @@ def command(
     _refuse_what_is_there(results_path(directory), resume)
     try:
         with StudyDisplay() as display:
-            result: StudyResult = study(scale, seed, directory, display, jobs=jobs, search=search)
+            result: StudyResult = study(scale, seed, directory, display, jobs=jobs, search=search, **on_data)
     except KeyboardInterrupt:
         again = shlex.join([*(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
         click.echo(f"interrupted; what was finished is kept. Go on with:\n  mnemic {again}", err=True)
@@ -65,6 +83,30 @@ def command(
     _show(name, scale, seed, result, directory, as_json)
     if strict and not result.holds:
         click.get_current_context().exit(1)
+
+
+def _data_options(study: Study, data: Path | None, vectors: Path | None) -> dict[str, Path | None]:
+    """What a study on given data takes beside the rest.
+
+    Raises:
+        UsageError: the data are missing, or the study makes its own.
+    """
+    given = {"--data": data, "--vectors": vectors}
+    if not study.data:
+        named = [option for option, value in given.items() if value is not None and _by_hand(option)]
+        if named:
+            raise UsageError(f"study '{study.name}' makes its own data; leave {named[0]} out")
+        return {}
+    if data is None:
+        raise UsageError(f"study '{study.name}' needs --data PATH (or MNEMIC_DATA): {study.data}")
+    if not data.exists():
+        raise UsageError(f"--data '{data}' does not exist; it must be {study.data}")
+    return {"data": data, "vectors": vectors}
+
+
+def _by_hand(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option.removeprefix("--"))
+    return source is ParameterSource.COMMANDLINE
 
 
 def _refuse_what_is_there(path: Path, resume: bool) -> None:

@@ -121,19 +121,20 @@ class _Worlds:
 
     def __call__(self, sees: str, encoder: str) -> Seen:
         if encoder not in self.encoders:
-            self.encoders[encoder] = self._opened(encoder)
+            made = _encoder(encoder)
+            slow = encoder != DEFAULT_ENCODER
+            self.encoders[encoder] = CachedEncoder(_Watched(made, self.tell), self.cache) if slow else made
         if (sees, encoder) not in self.made:
             self.made[sees, encoder] = self.worlds[sees](self.encoders[encoder])
         return self.made[sees, encoder]
 
-    def _opened(self, name: str) -> Encoder:
-        if name == DEFAULT_ENCODER:
-            return open_encoder(name)
-        if name == FIRST_WINDOW:
-            from mnemic.storage.encoders.transformer import TransformerEncoder
 
-            return CachedEncoder(_Watched(TransformerEncoder(ENCODER, windows=1), self.tell), self.cache)
-        return CachedEncoder(_Watched(open_encoder(name), self.tell), self.cache)
+def _encoder(name: str) -> Encoder:
+    if name == FIRST_WINDOW:
+        from mnemic.storage.encoders.transformer import TransformerEncoder
+
+        return TransformerEncoder(ENCODER, windows=1)
+    return open_encoder(name)
 
 
 class _Watched:

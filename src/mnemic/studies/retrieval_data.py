@@ -5,23 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mnemic.catalogue import find_study
 from mnemic.errors import UsageError
 from mnemic.storage.corpora import Corpus, open_conversations, open_corpus
 from mnemic.storage.corpora.files import find
 
-__all__ = ["LOCOMO", "MUSIQUE", "WHOLE", "Data", "locomo", "musique", "without_summaries"]
+__all__ = ["WHOLE", "Data", "locomo", "musique", "without_summaries"]
 
 WHOLE = 100
 """Questions of the published MuSiQue subset; with fewer, thresholds are those for a part of it."""
-
-MUSIQUE = (
-    "a folder with MuSiQue's questions.json, corpus.json and openie*.json (gzipped or not), or one that holds such a "
-    "folder as musique/"
-)
-LOCOMO = (
-    "a file with conversations in LoCoMo's format, or a folder that holds conversations.json or locomo10.json (gzipped "
-    "or not), itself or in locomo/"
-)
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ def musique(path: Path) -> Data:
     corpus = open_corpus(folder) if folder.is_dir() and find(folder, "corpus.json", "corpus.jsonl") else None
     if corpus is None or not corpus.questions or corpus.stored is None:
         lacks = "passages" if corpus is None else "questions" if not corpus.questions else "stored triples"
-        raise UsageError(f"--data '{path}' has no {lacks}; it must be {MUSIQUE}")
+        raise UsageError(f"--data '{path}' has no {lacks}; it must be {find_study('hipporag').data}")
     return Data(f"corpus:{folder.name}", (corpus,), _digest(p for p in folder.iterdir() if ".json" in p.name))
 
 
@@ -63,7 +55,7 @@ def locomo(path: Path) -> Data:
     for folder in (path / "locomo", path):
         found = found or find(folder, "conversations.json", "locomo10.json")
     if found is None:
-        raise UsageError(f"--data '{path}' has no conversations; it must be {LOCOMO}")
+        raise UsageError(f"--data '{path}' has no conversations; it must be {find_study('memgas').data}")
     corpora = tuple(open_conversations(found))
     if not any(corpus.questions for corpus in corpora):
         raise UsageError(f"the conversations of '{found}' have no questions with evidence")

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 
 from mnemic.intervals import Interval, mean_interval, paired_difference
+from mnemic.report.claims import Claim
 from mnemic.report.records import Cost, Record, SlicePoint, append_record, read_records
 from mnemic.report.sheets import Sheet
 from mnemic.storage.evaluating import Evaluation
+from mnemic.studies.base import judge
 from mnemic.studies.retrieval import RecallArm
 from mnemic.studies.retrieval_data import Data
 from mnemic.training import provenance
@@ -61,6 +63,14 @@ class Found:
             f"{percent(self.mean(ours, metric, kind))} beside {percent(self.mean(theirs, metric, kind))}: "
             f"{_signed(gain.mean)} [{_signed(gain.low)}, {_signed(gain.high)}]"
         )
+
+    def claim(
+        self, text: str, published: str, ours: str, theirs: str, points: float, metric: str = "recall@5"
+    ) -> Claim:
+        """Holds when `ours` is at least so many points better on average."""
+        asked = f"at least {points:g} points more" if points else "no less"
+        gain = self.gain(ours, theirs, metric).mean
+        return judge(text, published, asked, self.told(ours, theirs, metric), 100 * gain >= points - 1e-9)
 
     def records(self, directory: Path, command: str) -> tuple[Record, ...]:
         """One for each arm, appended to the folder's results where they are not there yet."""

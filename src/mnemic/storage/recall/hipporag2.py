@@ -19,7 +19,7 @@ from mnemic.storage.recall.phrase_graph import fact_edges, phrase_graph
 from mnemic.storage.recall.ranking import best_first, minmax, ranked
 from mnemic.storage.view import Query, Scored, View
 
-__all__ = ["HippoRAG2"]
+__all__ = ["HippoRAG2", "triple_of"]
 
 Floats = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class HippoRAG2:
             return ranked(view, dense, k, {"dense": dense}, ("fallback: dense, as no facts are stored",))
         likeness = minmax(np.asarray(_fact_vectors(view) @ view.encoder.encode([query.text])[0], np.float64))
         nearest = best_first(likeness, self.fact_top_k)
-        triples = [_triple(view, index) for index in nearest]
+        triples = [triple_of(view, index) for index in nearest]
         try:
             kept = self._kept(query.text, triples)
         except LLMError as failed:
@@ -93,7 +93,8 @@ class HippoRAG2:
         return {entity: weights[entity] for entity in heaviest if weights[entity] > 0}
 
 
-def _triple(view: View, index: int) -> Triple:
+def triple_of(view: View, index: int) -> Triple:
+    """A fact as filters see it."""
     fact = view.facts[index]
     return view.entities[fact.subject].norm_name, fact.predicate, fact.object_text
 
@@ -103,7 +104,7 @@ def _fact_vectors(view: View) -> NDArray[np.float32]:
         return view.fact_vectors
     made = "fact vectors"
     return view.once(
-        made, lambda view: view.encoder.encode([fact_text(*_triple(view, i)) for i in range(len(view.facts))])
+        made, lambda view: view.encoder.encode([fact_text(*triple_of(view, i)) for i in range(len(view.facts))])
     )
 
 
