@@ -32,6 +32,12 @@ TINY = {
     "retention": [{"heads": 4, "chunk_size": 16}, {"heads": 2, "rope": False, "conv_size": 3}],
     "linear-attention": [{"chunk_size": 16}, {"heads": 2, "feature_map": "identity", "expand_v": 2.0, "conv_size": 0}],
     "base-conv": [{"kernel": 3}, {"kernel": "long", "length": 128}],
+    "hyena": [{"length": 128, "filter_width": 8}, {"length": 7, "conv_size": 0, "frequency": 5.0}],
+    "h3": [{}, {"head_width": 4, "state": 6, "conv_size": 0, "dt_min": 0.1, "dt_max": 1.0}],
+    "based": [
+        {"heads": 2, "feature_width": 3, "window": 5, "chunk_size": 16},
+        {"heads": 4, "feature_width": 4, "window": 0, "conv_size": 3},
+    ],
     "repeated-token-attention": [{"heads": 2}],
 }
 IN_PLACES_OF_MIXERS = {name: system for name, system in SYSTEMS.items() if system.place in ("state", "context")}

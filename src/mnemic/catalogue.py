@@ -164,6 +164,24 @@ _SYSTEMS = (
         memory="(J-1)·d values; long filter: min(T, L-1)·d values",
     ),
     System(
+        name="hyena", place="state", target="mnemic.state.hyena:Hyena",
+        title="Hyena", paper="Poli et al. 2023", arxiv="2302.10866", study="zoology",
+        summary="Two gates around a convolution with a filter over the whole context.",
+        memory="min(T, L-1)·d values + convolution",
+    ),
+    System(
+        name="h3", place="state", target="mnemic.state.h3:H3",
+        title="H3", paper="Fu et al. 2022", arxiv="2212.14052", study="zoology",
+        summary="A shift, and products of keys and values kept by modes that fade and turn.",
+        memory="d·P·N float32 values + convolution",
+    ),
+    System(
+        name="based", place="context", target="mnemic.context.based:Based",
+        title="Based", paper="Arora et al. 2024", arxiv="2402.18668", study="zoology",
+        summary="A Taylor expansion of softmax that a state can sum, beside exact attention to the last W tokens.",
+        memory="H·(1+F+F·(F+1)/2)·(V+1) float32 values + 2·min(T, W)·d values",
+    ),
+    System(
         name="repeated-token-attention", place="context",
         target="mnemic.context.repeated_token_attention:RepeatedTokenAttention",
         title="Repeated-token attention", paper="Arora et al. 2023", arxiv="2312.04927", study="zoology",

@@ -118,7 +118,11 @@ def without_padding(x: Tensor, step: Step) -> Tensor:
 
 
 def whole_channels(name: str, factor: float, width: int, heads: int = 1) -> int:
-    """factor * width / heads, as an option `name` of a config gives it; a ValueError where that is no whole number."""
+    """factor * width / heads, as an option `name` of a config gives it.
+
+    Raises:
+        ValueError: that is no whole number.
+    """
     channels = factor * width / heads
     if not channels.is_integer() or channels < 1:
         spread = f" over {heads} heads" if heads > 1 else ""

@@ -1,4 +1,4 @@
-"""Gated linear attention: every key channel of the state fades by a gate of its own (GLA; Yang et al. 2023, arXiv 2312.06635)."""
+"""Gated linear attention: each key channel fades by a gate of its own (Yang et al. 2023, arXiv 2312.06635)."""
 
 from typing import ClassVar
 
@@ -31,7 +31,7 @@ class GLAConfig(MatrixStateConfig):
 
 
 class GLA(MatrixStateMixer):
-    """S_t = diag(alpha_t) S_{t-1} + k_t v_t^T,  o_t = S_t^T q_t / sqrt(K)  (eq. 3).
+    """S_t = diag(alpha_t) S_{t-1} + k_t v_t^T,  o_t = S_t^T q_t / sqrt(K)  (section 4).
 
     log alpha_t = logsigmoid(W_2 W_1 x_t + b) / 16, one number per head, key channel and token; outputs are normed per
     head and gated.

@@ -1,4 +1,4 @@
-"""Linear attention: softmax attention with a kernel that a state can sum (Katharopoulos et al. 2020, arXiv 2006.16236)."""
+"""Linear attention: attention with a kernel that a state can sum (Katharopoulos et al. 2020, arXiv 2006.16236)."""
 
 from typing import ClassVar
 
@@ -40,9 +40,9 @@ class LinearAttentionConfig(MatrixStateConfig):
 
 
 class LinearAttention(NormalisedStateMixer):
-    """S_t = S_{t-1} + phi(k_t) v_t^T,  o_t = phi(q_t) S_t / (phi(q_t) . z_t) with z_t = z_{t-1} + phi(k_t)  (eq. 18-20).
+    """S_t = S_{t-1} + phi(k_t) v_t^T,  z_t = z_{t-1} + phi(k_t),  o_t = S_t^T phi(q_t) / (z_t . phi(q_t)).
 
-    Nothing fades. Without the normaliser the output is normed per head, as in RetNet.
+    Section 3.4 of the paper. Nothing fades. Without the normaliser the output is normed per head, as in RetNet.
 
     Legend: B batch, T time, H heads, K key width, V value width, J taps.
     Memory: 4 H K (V + 1) bytes, 4 H K V without the normaliser, and the convolution's last J-1 inputs per sequence.

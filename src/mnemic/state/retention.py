@@ -25,11 +25,9 @@ class RetentionConfig(MatrixStateConfig):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> "RetentionConfig":
-        key = whole_channels("heads: 1", 1.0, self.width, self.heads)
+        key = whole_channels("queries", 1.0, self.width, self.heads)
         if self.rope and key % 2:
-            raise ValueError(
-                f"rope turns pairs of channels, but a head of width {self.width} has {key}; set rope=false"
-            )
+            raise ValueError(f"rope turns pairs of channels, but heads={self.heads} gives each {key}; set rope=false")
         whole_channels("expand_v", self.expand_v, self.width, self.heads)
         return self
 
