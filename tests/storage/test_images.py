@@ -88,6 +88,7 @@ def test_an_interleaving_in_each_database(open_store: Opener) -> None:
         Event("Anna Berg met Bob Stone.", session="s1", time="2024-01-05"),
         Event("Acme met Berlin.", title="Acme"),
     ]
+    told = Event("Berlin met Acme.", session="s1", level="summary")
     late = Event("Lake Como met Anna Berg.", session="s1", time="2024-01-02")
     fact = Event("Bob Stone met Acme.", facts=[("Bob Stone", "met", "Acme")])
     interleaved(
