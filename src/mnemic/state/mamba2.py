@@ -14,6 +14,7 @@ from mnemic.modules.mixer import Mixer, MixerConfig, real_tokens
 from mnemic.modules.norms import GatedRMSNorm
 from mnemic.modules.short_convolution import ShortConvolution
 from mnemic.ops.decayed_linear_attention import decayed_linear_attention
+from mnemic.ops.flash_linear_attention import Backend
 
 __all__ = ["Mamba2", "Mamba2Config", "Mamba2Memory"]
 
@@ -31,6 +32,7 @@ class Mamba2Config(MixerConfig):
     dt_limit: tuple[float, float | None] = Field((0.0, None), description="bounds of the step; None: unbounded above")
     norm_eps: float = Field(1e-5, gt=0, description="epsilon of the output norm")
     chunk_size: int = Field(64, ge=1, description="tokens of a chunk; changes speed, never results")
+    backend: Backend = Field("torch", description="torch, or fla: the kernels of flash-linear-attention, on CUDA only")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "Mamba2Config":
@@ -123,7 +125,7 @@ class Mamba2(Mixer):
         o, state = decayed_linear_attention(
             self._heads_first(c), self._heads_first(b),
             (u * dt[..., None]).transpose(1, 2), (dt * -self.A_log.to(dt.dtype).exp()).transpose(1, 2),
-            memory.state if memory else None, self.config.chunk_size,
+            memory.state if memory else None, self.config.chunk_size, backend=self.config.backend,
         )  # fmt: skip
         if memory is not None:
             memory.state, memory.conv, memory.seen = state, conv, memory.seen + x.shape[1]
