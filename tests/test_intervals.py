@@ -1,3 +1,5 @@
+"""Bootstrap intervals: what they are by definition, and that they cover as often as they say."""
+
 import numpy as np
 import pytest
 

@@ -28,7 +28,7 @@ class MissingExtra(UsageError):
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """'; did you mean ...?' with the closest candidates, or all of them when none is close."""
-    known = sorted(candidates)
+    known = sorted(set(candidates))
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "; did you mean " + " or ".join(f"'{c}'" for c in close) + "?"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mnemic.errors import UsageError
 
-__all__ = ["Interval", "bootstrap", "draw_weights", "mean_interval", "paired_difference"]
+__all__ = ["Interval", "bootstrap", "draw_weights", "mean_interval", "mean_intervals", "paired_difference"]
 
 Floats = NDArray[np.float64]
 RESAMPLES = 500
@@ -63,12 +63,16 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
     Raises:
         UsageError: no question.
     """
+    return mean_intervals(np.asarray(values, np.float64)[:, None], seed)[0]
+
+
+def mean_intervals(values: Floats, seed: int = 0) -> list[Interval]:
+    """As :func:`mean_interval`, of each column of `values` [B, K]; the same questions are drawn for all."""
     if not len(values):
         raise UsageError("there is no question to take a mean over")
-    each = np.asarray(values, np.float64)[:, None]
-    weights = draw_weights(len(each), seed, _RESAMPLES_OF_QUESTIONS)
-    mean, low, high = bootstrap(each, np.ones_like(each), weights)
-    return Interval(float(mean[0]), float(low[0]), float(high[0]))
+    weights = draw_weights(len(values), seed, _RESAMPLES_OF_QUESTIONS)
+    found = bootstrap(values, np.ones_like(values), weights)
+    return [Interval(*map(float, column)) for column in zip(*found, strict=True)]
 
 
 def paired_difference(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> Interval:

@@ -1,7 +1,8 @@
 """The options of a mixer, read from its source without importing it, so that `mnemic show` needs no torch.
 
 What is read is what pydantic would find: the annotated fields of `XConfig`, the class that the mixer names as its
-`config_class`, and those it inherits; a test holds the two readings equal for every mixer of the catalogue.
+`config_class`, and those it inherits; a test holds the two readings equal for every mixer of the catalogue. A recall
+method is a dataclass, and its fields are its options.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ class _Class:
     module: str
 
 
-def declared_options(target: str, hidden: frozenset[str] = frozenset({"width"})) -> list[Option]:
-    """The options of the mixer "module:Class", in the order of declaration, base classes first.
+def declared_options(target: str, hidden: frozenset[str] = frozenset({"width", "name"})) -> list[Option]:
+    """The options of the mixer or recall method "module:Class", in the order of declaration, base classes first.
 
-    `hidden` names what the model sets and no user does.
+    `hidden` names what the model or the method sets and no user does.
     """
     module, _, name = target.partition(":")
     mixer = _find_class(module, name)
     if mixer is None:
         raise MnemicError(f"no class '{name}' in the source of '{module}'")
-    config = _find_class(mixer.module, _config_name(mixer))
+    config = mixer if _is_dataclass(mixer) else _find_class(mixer.module, _config_name(mixer))
     if config is None:
         raise MnemicError(f"'{target}' has no options class '{_config_name(mixer)}' in its source")
     options: dict[str, Option] = {}
@@ -63,14 +64,20 @@ def attribute_meanings(docstring: str, section: str = "Args|Attributes") -> dict
     """What a section of a class docstring says of each name, on one line; by default "Args:" or "Attributes:"."""
     meanings: dict[str, str] = {}
     heading = re.search(rf"^(?:{section}):\n", docstring, re.MULTILINE)
-    lines = docstring[heading.end() :].partition("\n\n")[0] if heading else ""
-    for line in lines.splitlines():
-        name, colon, meaning = line.strip().partition(": ")
-        if colon and name.isidentifier() and len(line) - len(line.lstrip()) == 4:
-            meanings[name] = meaning
+    lines = (docstring[heading.end() :].partition("\n\n")[0] if heading else "").splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip()) if lines else 0
+    for line in lines:
+        names, colon, meaning = line.strip().partition(": ")
+        is_entry = all(name.isidentifier() for name in names.split(", ")) and len(line) - len(line.lstrip()) == indent
+        if colon and is_entry:
+            meanings |= dict.fromkeys(names.split(", "), meaning)
         elif meanings:
             meanings[next(reversed(meanings))] += f" {line.strip()}"
     return meanings
+
+
+def _is_dataclass(mixer: _Class) -> bool:
+    return any(ast.unparse(decorator).partition("(")[0] == "dataclass" for decorator in mixer.node.decorator_list)
 
 
 def _config_name(mixer: _Class) -> str:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import mnemic
 from mnemic import cli as command_line
-from mnemic.catalogue import RECIPES, STUDIES, SYSTEMS, TASKS
+from mnemic.catalogue import CORPORA, RECIPES, STUDIES, SYSTEMS, TASKS
 from mnemic.cli.reference import page
 from mnemic.errors import MnemicError, UsageError
 
@@ -81,7 +81,7 @@ def test_importing_and_help_load_nothing_heavy(entry: str) -> None:
     [
         (["--help"], "compare"),
         (["list"], "gated-deltanet"),
-        *((["show", name], name) for name in [*SYSTEMS, *RECIPES, *TASKS, *STUDIES]),
+        *((["show", name], name) for name in [*SYSTEMS, *RECIPES, *TASKS, *CORPORA, *STUDIES]),
     ],
 )
 def test_the_core_works_without_extras(arguments: list[str], said: str) -> None:
@@ -134,7 +134,7 @@ def test_version() -> None:
     ("arguments", "said"),
     [
         (["comapre"], "unknown command 'comapre'; did you mean 'compare'?"),
-        (["show", "mamba"], "no memory, recipe, task or study 'mamba'; did you mean 'mamba2'?"),
+        (["show", "mamba"], "no memory, recipe, task or study 'mamba'; did you mean 'mamba2'"),
         (["show", "zology"], "did you mean 'zoology'?"),
         (["show", "mquar"], "did you mean 'mqar'?"),
         (["list", "--jsn"], "'--jsn'"),
@@ -239,14 +239,14 @@ def test_list_json_is_the_catalogue() -> None:
     assert {kind: [entry["name"] for entry in entries] for kind, entries in listed.items()} == {
         "systems": list(SYSTEMS),
         "recipes": list(RECIPES),
-        "tasks": list(TASKS),
+        "tasks": [*TASKS, *CORPORA],
         "studies": list(STUDIES),
     }
 
 
 def test_list_shows_every_name() -> None:
     text = run("list").output
-    assert all(f"{name} " in text for name in [*SYSTEMS, *RECIPES, *TASKS, *STUDIES])
+    assert all(f"{name} " in text for name in [*SYSTEMS, *RECIPES, *TASKS, *CORPORA, *STUDIES])
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -271,10 +271,10 @@ def test_show_recipe(name: str) -> None:
     assert all(option["name"] in text for option in shown["options"])
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [*TASKS, *CORPORA])
 def test_show_task(name: str) -> None:
     shown = json.loads(run("show", name, "--json").stdout)
     assert shown["kind"] == "task"
     assert shown["options"]
     assert all(option["description"] for option in shown["options"])
-    assert run("show", TASKS[name].example).output == run("show", name).output
+    assert run("show", {**TASKS, **CORPORA}[name].example).output == run("show", name).output

@@ -1,24 +1,29 @@
-"""`mnemic compare`: train memories on a task, and show what each recalls beside what it costs."""
+"""`mnemic compare`: memories on a task, trained where they stand in a model, and what each recalls beside its cost."""
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from mnemic.errors import MnemicError, UsageError
+from mnemic.catalogue import CORPORA
+from mnemic.cli.compare_output import fail_if_any_failed, interrupted, refuse_what_is_there, slug, write_reports
+from mnemic.cli.teach.teacher import server_options
+from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnemic.report.records import Record
     from mnemic.training.comparison import Comparison
 
 __all__ = ["command"]
 
-INTERRUPTED = 130
+_OF_BOTH = {"task", "memories", "output", "resume", "as_json"}
+_OF_METHODS = {
+    "encoder", "teacher", "model", "api_key_env", "json_mode", "cache", "max_requests", "max_cost", "price",
+}  # fmt: skip
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -61,29 +66,68 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: an accelerator, if any.")
 @click.option("--test-rows", type=click.IntRange(1), default=1000, help="Rows that judge, as far as there are.")
 @click.option("--jobs", type=click.IntRange(1), show_default="one per core or accelerator", help="Runs side by side.")
+@click.option("--encoder", default="wordllama", help="What embeds texts, for recall methods that name none.")
+@server_options("OpenAI-compatible server, for recall methods that ask a language model.", required=False)
 @click.option(
     "--output", "--out", type=click.Path(path_type=Path), show_default="runs/TASK", help="Folder of the results."
 )
 @click.option("--resume", is_flag=True, help="Keep the finished runs of the folder and go on with the others.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per judged run on stdout, and nothing else.")
 def command(
-    task: str,
-    memories: tuple[str, ...],
-    output: Path | None,
-    jobs: int | None,
-    resume: bool,
-    as_json: bool,
-    **options: Any,
+    task: str, memories: tuple[str, ...], output: Path | None, resume: bool, as_json: bool, **options: Any
 ) -> None:
-    """Train each MEMORY on TASK under one budget; show what it recalls beside what it costs.
+    """Ask each MEMORY the same of TASK, after training it if it stands in a model; show what it recalls, at what cost.
 
     \b
     mnemic compare mqar:pairs=8,length=64,vocab=256 attention mamba2 gated-deltanet
     mnemic compare text:notes/ attention sliding-window:window=32 --seeds 0,1,2
     mnemic compare mqar mamba2:state=16 mamba2:state=64 mamba2+attention
+    mnemic compare corpus:wiki/ bm25 dense rule-graph
+    mnemic compare conversation:chat.jsonl hybrid memgas:router=uniform --encoder minilm
 
-    TASK and MEMORY are names with options (see `mnemic list`); a+b are layers that take turns.
+    TASK and MEMORY are names with options (see `mnemic list`); a+b are layers that take turns. Models are trained on
+    tasks; recall methods answer the questions of a corpus or a conversation, out of a store that is built for each.
     """
+    _refuse_options_of_the_other_kind(task)
+    if task.partition(":")[0] in CORPORA:
+        from mnemic.cli.compare_recall import compare_recall_methods
+
+        encoder, server = options["encoder"], {name: options[name] for name in _OF_METHODS} | {"workers": 1}
+        compare_recall_methods(
+            task, memories, encoder=encoder, server=server, output=output, resume=resume, as_json=as_json
+        )
+    else:
+        _compare_models(task, memories, options, output, resume, as_json)
+
+
+def _refuse_options_of_the_other_kind(task: str) -> None:
+    """Options that would change nothing are a misunderstanding."""
+    context = click.get_current_context()
+    asks_methods = task.partition(":")[0] in CORPORA
+    foreign = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name is not None
+        and parameter.name not in _OF_BOTH
+        and (parameter.name in _OF_METHODS) != asks_methods
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if not foreign:
+        return
+    listed = ", ".join(foreign)
+    if asks_methods:
+        raise UsageError(f"{listed}: of models that are trained; recall methods on {task} are not, so leave it out")
+    raise UsageError(f"{listed}: of recall methods, on corpus:DIR or conversation:FILE; leave it out for {task}")
+
+
+def _compare_models(
+    task: str,
+    memories: tuple[str, ...],
+    options: dict[str, Any],
+    output: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
     from mnemic.training.processes import get_ready
 
     get_ready()
@@ -92,21 +136,21 @@ def command(
     from mnemic.training.runs import results_path
 
     plan = _plan(task, memories, options)
-    directory = output or Path("runs") / _slug(plan.task.spec())
+    directory = output or Path("runs") / slug(plan.task.spec())
     plan.check()
-    _refuse_what_is_there(results_path(directory), plan, resume)
+    path = results_path(directory)
+    refuse_what_is_there(path, plan.task.spec(), resume)
     lines = JsonLines() if as_json else None
     with Display(plan, directory, lines) as display:
         try:
-            records = compare(plan, directory, jobs, display)
+            records = compare(plan, directory, options["jobs"], display)
         except KeyboardInterrupt:
             records = None
-    _write_reports(directory, plan, as_json)
+    write_reports(path, plan.task.spec(), as_json)
     if records is None:
-        again = shlex.join([*(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
-        click.echo(f"interrupted; what was finished is kept. Go on with:\n  mnemic {again}", err=True)
-        click.get_current_context().exit(INTERRUPTED)
-    _fail_if_any_failed(plan, records, directory)
+        interrupted()
+        return
+    fail_if_any_failed(plan.memories, records, path)
 
 
 def _plan(task: str, memories: tuple[str, ...], options: dict[str, Any]) -> Comparison:
@@ -129,54 +173,3 @@ def _plan(task: str, memories: tuple[str, ...], options: dict[str, Any]) -> Comp
         options["test_rows"],
         shlex.join(["mnemic", *sys.argv[1:]]),
     )
-
-
-def _refuse_what_is_there(path: Path, plan: Comparison, resume: bool) -> None:
-    from mnemic.report.records import read_records
-
-    there = [record for record in read_records(path) if record.task == plan.task.spec()]
-    if there and not resume:
-        raise UsageError(
-            f"{path} already holds {len(there)} runs of {plan.task.spec()}; add --resume to keep them and run what is "
-            f"missing, or name another folder with --output"
-        )
-
-
-def _write_reports(directory: Path, plan: Comparison, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    from mnemic.report.findings import warnings_about
-    from mnemic.report.html import write_report
-    from mnemic.report.records import read_records
-    from mnemic.report.tables import results_table
-    from mnemic.training.runs import results_path
-
-    records = read_records(results_path(directory))
-    if not records:
-        return
-    path = directory / "report.html"
-    write_report(records, path, f"mnemic: {directory.name}")
-    of_task = [record for record in records if record.task == plan.task.spec()]
-    messages = Console(stderr=True, highlight=False)
-    if not as_json:
-        Console(highlight=False).print(results_table(of_task))
-    for warning in warnings_about(of_task):
-        messages.print(f"[yellow]note:[/] {escape(warning)}")
-    messages.print(f"report: {path}", soft_wrap=True)
-
-
-def _fail_if_any_failed(plan: Comparison, records: list[Record], directory: Path) -> None:
-    judged = {record.memory for record in records if record.status == "done"}
-    failed = [record for record in records if record.status == "failed"]
-    never = [memory for memory in plan.memories if memory not in judged]
-    if failed or never:
-        names = ", ".join(dict.fromkeys([*(record.memory for record in failed), *never]))
-        raise MnemicError(
-            f"not every run finished: {names}; see {directory}/results.jsonl, and run it again with --resume"
-        )
-
-
-def _slug(spec: str) -> str:
-    """A task as the name of a folder."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", spec).strip("-.")[:80]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, get_type_hints
 
 import click
+from pydantic import BaseModel
 
-from mnemic.catalogue import RECIPES, STUDIES, Task, resolve, systems, tasks
+from mnemic.catalogue import CORPORA, RECIPES, STUDIES, System, Task, resolve, systems, tasks
 from mnemic.errors import UsageError, nearest
 from mnemic.static_options import REQUIRED, Option, attribute_meanings, declared_options
+
+_SMALL = "mqar:pairs=8,length=64,vocab=256"
 
 
 @click.command()
@@ -31,14 +34,14 @@ def describe(name: str) -> dict[str, Any]:
     """Everything that is known of a name, ready for JSON."""
     if name in systems():
         system = systems()[name]
-        options = [asdict(option) for option in declared_options(system.target)]
-        return {"kind": "system", **asdict(system), "docs": f"docs/systems/{name}.md", "options": options}
+        options = [asdict(option) for option in system_options(system)]
+        return {"kind": "system", **asdict(system), "docs": system.docs, "options": options}
     if name in RECIPES:
         recipe = RECIPES[name]
-        options = [asdict(option) for option in rules_options(recipe.rules)]
+        options = [asdict(option) for option in model_options(resolve(recipe.rules))]
         return {"kind": "recipe", **asdict(recipe), "docs": f"docs/systems/{name}.md", "options": options}
-    if name in tasks():
-        task = tasks()[name]
+    if name in tasks() or name in CORPORA:
+        task = tasks()[name] if name in tasks() else CORPORA[name]
         documentation = inspect.cleandoc(resolve(task.target).__doc__ or "")
         options = [asdict(option) for option in task_options(task)]
         about = {
@@ -48,13 +51,24 @@ def describe(name: str) -> dict[str, Any]:
         return {"kind": "task", **asdict(task), **about, "docs": "docs/tasks.md", "options": options}
     if name in STUDIES:
         return {"kind": "study", **asdict(STUDIES[name]), "docs": f"docs/studies/{name}.md"}
-    known = [*systems(), *RECIPES, *tasks(), *STUDIES]
+    known = [*systems(), *RECIPES, *tasks(), *CORPORA, *STUDIES]
     raise UsageError(f"mnemic has no memory, recipe, task or study '{name}'{nearest(name, known)}")
 
 
-def rules_options(target: str) -> list[Option]:
-    """The options of a recipe, from the fields of its rules; rules need no torch."""
-    rules = resolve(target)
+def system_options(system: System) -> list[Option]:
+    """The options of a mixer, or of a recall method with those that all methods share."""
+    own = declared_options(system.target)
+    if system.place != "storage":
+        return own
+    from mnemic.comparing.shared_options import NAMED, SharedOptions
+
+    named = {option: names for (method, option), names in NAMED.items() if method == system.name}
+    own = [replace(o, type=" | ".join(named[o.name]), default=named[o.name][0]) if o.name in named else o for o in own]
+    return [*own, *model_options(SharedOptions)]
+
+
+def model_options(rules: type[BaseModel]) -> list[Option]:
+    """The options that a pydantic model holds, such as the rules of a recipe; it needs no torch."""
     types = get_type_hints(rules)
     return [
         Option(name, inspect.formatannotation(types[name]), field.get_default(), field.description or "")
@@ -110,13 +124,14 @@ def _print(described: dict[str, Any]) -> None:
 
 
 def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
+    is_method = described["kind"] == "system" and described["place"] == "storage"
     paper = described.get("paper") or described.get("source", "")
     arxiv = described.get("arxiv")
     facts = [
         ("what", described.get("summary", "")),
         ("place", described.get("place", "")),
         ("paper", f"{paper}, https://arxiv.org/abs/{arxiv}" if arxiv else paper),
-        ("memory of one layer", described.get("memory", "")),
+        ("a passage holds" if is_method else "memory of one layer", described.get("memory", "")),
         ("code", described["target"]),
         ("docs", described["docs"]),
     ]
@@ -124,13 +139,14 @@ def _facts(described: dict[str, Any]) -> list[tuple[str, str]]:
         name = described["name"]
         facts += [
             ("study", described["study"] or "none yet"),
-            ("try", f"mnemic compare mqar:pairs=8,length=64,vocab=256 {name}"),
+            ("try", f"mnemic compare {CORPORA['corpus'].example if is_method else _SMALL} {name}"),
         ]
     elif described["kind"] == "recipe":
         study, verb = described["study"], described["verb"]
         facts += [("study", f"mnemic reproduce {study}"), ("use", f"mnemic teach {verb} --help")]
     elif described["kind"] == "task":
-        facts.append(("try", f"mnemic compare {described['example']} attention mamba2"))
+        memories = "bm25 dense hybrid" if described["name"] in CORPORA else "attention mamba2"
+        facts.append(("try", f"mnemic compare {described['example']} {memories}"))
     else:
         facts.append(("run", f"mnemic reproduce {described['name']}"))
     return [(fact, value) for fact, value in facts if value]

@@ -16,9 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mnemic.errors import MnemicError, UsageError
 
-__all__ = ["Cost", "CurvePoint", "LengthPoint", "Record", "SlicePoint", "append_record", "json_line", "read_records"]
+__all__ = [
+    "RECALL",
+    "Cost",
+    "CurvePoint",
+    "LengthPoint",
+    "Record",
+    "SlicePoint",
+    "append_record",
+    "json_line",
+    "read_records",
+]
 
 SCHEMA = 1
+RECALL = "recall@5"
+"""What recall methods are judged by."""
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +41,11 @@ class _Part(BaseModel):
 
 
 class SlicePoint(_Part):
-    """How a run did on the labelled positions that share one value of a slice, such as distance 1-16."""
+    """How a run did on what shares one value of a slice, such as positions at distance 1-16 or questions of a kind.
+
+    Attributes:
+        accuracy: the share that was right; of a recall method, recall@5.
+    """
 
     value: str
     count: int = 0
@@ -58,7 +74,14 @@ class CurvePoint(_Part):
 
 
 class Cost(_Part):
-    """What a run took. Memory is counted in bytes per sequence, at the task's length and at others."""
+    """What a run took. Memory is counted in bytes per sequence, at the task's length and at others; that of a recall
+    method in bytes of its store per passage.
+
+    Attributes:
+        build_seconds: to add every passage to the store and answer the first question.
+        write_seconds, write_seconds_p95: to add one passage, median and 95th percentile; likewise to read.
+        llm_calls: of a language model, those answered from a cache among them, as are their tokens.
+    """
 
     parameters: int | None = None
     memory_bytes: int | None = None
@@ -68,10 +91,24 @@ class Cost(_Part):
     tokens_per_second: float | None = None
     decode_tokens_per_second: float | None = None
     peak_memory_bytes: int | None = None
+    bytes_per_passage: float | None = None
+    build_seconds: float | None = None
+    write_seconds: float | None = None
+    write_seconds_p95: float | None = None
+    read_seconds: float | None = None
+    read_seconds_p95: float | None = None
+    llm_calls: int | None = None
+    llm_prompt_tokens: int | None = None
+    llm_completion_tokens: int | None = None
 
 
 class Record(_Part):
-    """One run: what was trained, what it recalled, what it cost."""
+    """One run: what was trained or asked, what it recalled, what it cost.
+
+    Attributes:
+        scores: what each question scored, for runs that may be compared question by question.
+        asked: which questions those are, as a digest; scores of one digest stand in one order.
+    """
 
     schema_version: int = Field(SCHEMA, alias="schema")
     run: str
@@ -95,6 +132,8 @@ class Record(_Part):
     slices: dict[str, tuple[SlicePoint, ...]] = Field(default_factory=dict)
     lengths: tuple[LengthPoint, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    scores: tuple[float, ...] = ()
+    asked: str = ""
     cost: Cost = Field(default_factory=Cost)
     example: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -112,7 +151,17 @@ class Record(_Part):
     @property
     def asks_for_answers(self) -> bool:
         """Whether the task has answers to score, as against text whose loss is measured."""
-        return self.metrics.get("accuracy") is not None
+        return self.score_metric != "loss"
+
+    @property
+    def recalls(self) -> bool:
+        """Whether a recall method was asked, which is not trained."""
+        return self.score_metric == RECALL
+
+    @property
+    def score_metric(self) -> str:
+        """The metric that memories are judged by."""
+        return next((name for name in ("accuracy", RECALL) if self.metrics.get(name) is not None), "loss")
 
 
 def append_record(path: Path, record: Record) -> None:

@@ -147,7 +147,7 @@ def _pooled(points: Iterable[tuple[Any, Any]], metric: str) -> dict[Any, Estimat
 
 
 def _ceiling(metric: str) -> float:
-    return 1.0 if "accuracy" in metric or "share" in metric else math.inf
+    return 1.0 if "accuracy" in metric or "share" in metric or "@" in metric else math.inf
 
 
 def _t975(freedom: int) -> float:

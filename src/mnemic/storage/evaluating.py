@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mnemic.intervals import Interval, mean_interval
+import numpy as np
+
+from mnemic.intervals import Interval, mean_intervals
 from mnemic.storage.corpora import Corpus, Question
 from mnemic.storage.retrieval_metrics import all_recall_at_k, ndcg_at_k, recall_at_k, turns_to_sessions
 from mnemic.storage.view import Method, Query, View
 
-__all__ = ["Asked", "Evaluation", "evaluate"]
+__all__ = ["DEPTHS", "Asked", "Evaluation", "evaluate", "judge"]
 
 DEPTHS = (1, 2, 3, 5, 10)
 
@@ -52,8 +54,16 @@ class Evaluation:
         return list(dict.fromkeys(metric for one in self.asked for metric in one.values))
 
     def summary(self, seed: int = 0) -> dict[str, Interval]:
-        """Metric -> mean and interval."""
-        return {metric: mean_interval(self.values(metric), seed) for metric in self.metrics}
+        """Metric -> mean and interval over the questions that have it."""
+        asked_by: dict[tuple[int, ...], list[str]] = {}
+        for metric in self.metrics:
+            which = tuple(number for number, one in enumerate(self.asked) if metric in one.values)
+            asked_by.setdefault(which, []).append(metric)
+        found: dict[str, Interval] = {}
+        for which, metrics in asked_by.items():
+            values = np.array([[self.asked[number].values[metric] for metric in metrics] for number in which])
+            found |= zip(metrics, mean_intervals(values, seed), strict=True)
+        return {metric: found[metric] for metric in self.metrics}
 
     @property
     def median_seconds(self) -> float:
@@ -74,15 +84,13 @@ def evaluate(method: Method, corpora: Iterable[tuple[Corpus, View]], depths: Seq
     """
     result = Evaluation(method.name)
     for corpus, view in corpora:
-        for question in corpus.questions:
-            if not (question.evidence or question.sessions):
-                continue
+        for question in corpus.asked:
             wanted = len(view.passages) if corpus.conversational else max(depths)
             began = time.perf_counter()
             hits = method.recall(view, Query(question.text, question.time), wanted)
             seconds = time.perf_counter() - began
             ranked = [view.passages[hit.index] for hit in hits]
-            values = _values(
+            values = judge(
                 question,
                 [passage.id for passage in ranked],
                 turns_to_sessions([passage.session for passage in ranked]) if corpus.conversational else None,
@@ -92,9 +100,16 @@ def evaluate(method: Method, corpora: Iterable[tuple[Corpus, View]], depths: Seq
     return result
 
 
-def _values(
+def judge(
     question: Question, passages: Sequence[str], sessions: Sequence[str] | None, depths: Sequence[int]
 ) -> dict[str, float]:
+    """Metric -> value of one question.
+
+    Args:
+        passages: ids, best first.
+        sessions: best first, where the question is about a conversation.
+        depths: k of recall@k, all@k and ndcg@k.
+    """
     ranked = passages if sessions is None else sessions
     gold = question.evidence if sessions is None else question.sessions
     if not question.answerable:

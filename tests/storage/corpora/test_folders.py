@@ -85,7 +85,7 @@ def test_views(tmp_path):
         (
             "questions.jsonl",
             '{"id": 1, "question": "?", "evidence": ["z"]}',
-            "evidence 'z' is no passage of the corpus",
+            r"questions\.jsonl: 1 of 1 questions have evidence that is no passage .* the first is '1', which names 'z'",
         ),
         ("questions.jsonl", '{"id": 1, "question": "?", "evidence": "a"}', "'evidence' is str; must be list"),
         ("questions.jsonl", '{"id": 1, "question": 7.5, "evidence": [], "answer": true}', "'answer' is bool"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnemic.llm import LLMClient, Price
 
 __all__ = ["INTERRUPTED", "ORACLE", "check_given", "client", "price_of", "resumable", "resume_options",
-           "teacher_options"]  # fmt: skip
+           "server_options", "teacher_options"]  # fmt: skip
 
 ORACLE = "oracle"
 INTERRUPTED = 130
@@ -48,9 +48,15 @@ def teacher_options(items: str, known: str) -> Callable[[F], F]:
     """
     return _together(
         click.option("--output", "--out", type=click.Path(path_type=Path), required=True, help="Folder of the build."),
-        click.option(
-            "--teacher", metavar="URL", required=True, help=f"OpenAI-compatible server, or oracle for {known}."
-        ),
+        server_options(f"OpenAI-compatible server, or oracle for {known}.", required=True),
+        click.option("--workers", type=click.IntRange(1), default=8, help=f"{items.capitalize()} worked on at a time."),
+    )
+
+
+def server_options(meaning: str, *, required: bool) -> Callable[[F], F]:
+    """Which language model is asked, and at what cost."""
+    return _together(
+        click.option("--teacher", metavar="URL", required=required, help=meaning),
         click.option("--model", metavar="NAME", help="Model of that server."),
         click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {_KEY} if it is set."),
         click.option(
@@ -68,7 +74,6 @@ def teacher_options(items: str, known: str) -> Callable[[F], F]:
         click.option("--max-requests", type=click.IntRange(0), help="Most calls to pay for."),
         click.option("--max-cost", type=click.FloatRange(0), help="Most to spend; needs --price."),
         click.option("--price", metavar="PROMPT,REPLY", type=Pairs(), help="Cost per million tokens, such as 2.5,10."),
-        click.option("--workers", type=click.IntRange(1), default=8, help=f"{items.capitalize()} worked on at a time."),
     )
 
 

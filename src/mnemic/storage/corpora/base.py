@@ -1,14 +1,14 @@
 """Passages and questions about them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mnemic.errors import UsageError
 from mnemic.storage.corpus_view import corpus_view
 from mnemic.storage.encoder import Encoder
 from mnemic.storage.extracted import Extracted
 from mnemic.storage.rule_extraction import extract_by_rules
-from mnemic.storage.view import Passage, View
+from mnemic.storage.view import Level, Passage, View
 
 __all__ = ["Corpus", "Question"]
 
@@ -37,16 +37,28 @@ class Question:
 class Corpus:
     """Attributes:
     stored: what some extractor found in each passage, where a file of it is there.
+    notes: what of the data is not asked or not read, and why, for people.
     """
 
     name: str
     passages: tuple[Passage, ...]
     questions: tuple[Question, ...]
     stored: tuple[Extracted, ...] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def conversational(self) -> bool:
         return any(passage.session for passage in self.passages)
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """Questions whose evidence is known; the others have no recall."""
+        return tuple(question for question in self.questions if question.evidence or question.sessions)
+
+    def without(self, level: Level) -> "Corpus":
+        """The corpus without passages of a level, such as "summary". Not for corpora with stored extractions."""
+        assert self.stored is None
+        return replace(self, passages=tuple(passage for passage in self.passages if passage.level != level))
 
     def view(self, encoder: Encoder, *, extraction: str = "rules", synonym_threshold: float | None = None) -> View:
         """

@@ -53,7 +53,10 @@ def locomo(item: Mapping[str, Any], where: str) -> Corpus:
         held = [places[int(s), int(t)] for s, t in named if (int(s), int(t)) in places]
         if held:
             questions.append(_locomo_question(asked, f"{where}: qa {number}", str(number), held))
-    return Corpus(str(item.get("sample_id") or item.get("id") or where), tuple(passages), tuple(questions))
+    name = str(item.get("sample_id") or item.get("id") or where)
+    absent = len(item["qa"]) - len(questions)
+    notes = (f"{name}: {absent} questions without evidence among the turns are not asked",) if absent else ()
+    return Corpus(name, tuple(passages), tuple(questions), notes=notes)
 
 
 def _locomo_question(asked: Mapping[str, Any], where: str, identity: str, turns: list[Passage]) -> Question:

@@ -27,18 +27,18 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(_text(path))
-    except ValueError as wrong:
+    except (ValueError, RecursionError) as wrong:
         raise UsageError(f"{path} is not JSON: {wrong}") from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where each line is, and the object on it; empty lines are left out."""
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except ValueError as wrong:
+        except (ValueError, RecursionError) as wrong:
             raise UsageError(f"{path}:{number} is not JSON: {wrong}") from None
         if not isinstance(value, dict):
             raise UsageError(f"{path}:{number} is {type(value).__name__}; each line must be an object")

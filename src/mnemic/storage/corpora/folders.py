@@ -1,5 +1,6 @@
 """Folders of passages with questions: JSON lines of our own, and the files of MuSiQue and HotpotQA."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,35 @@ def read_folder(folder: Path) -> Corpus:
     if len(known) < len(passages):
         twice = next(p.id for i, p in enumerate(passages) if known[p.id] != i)
         raise UsageError(f"{corpus}: two passages have the {name} '{twice}'")
-    asked = [_question(item, where, evidence, known) for where, item in _items(questions)] if questions else []
+    if not passages:
+        raise UsageError(f"{corpus} holds no passages")
+    asked = [_question(item, where, evidence) for where, item in _items(questions)] if questions else []
+    twice_asked = [identity for identity, count in Counter(question.id for question in asked).items() if count > 1]
+    if twice_asked:
+        raise UsageError(f"{questions}: two questions have the id '{twice_asked[0]}'")
     triples = find(folder, "triples.jsonl") if not published else _openie(folder)
     stored = _stored(_items(triples), name, known, triples.name.partition(".")[0]) if triples is not None else None
-    return Corpus(folder.name, tuple(passages), tuple(asked), stored)
+    answerable, notes = _with_known_evidence(asked, known, str(questions))
+    return Corpus(folder.name, tuple(passages), answerable, stored, notes)
+
+
+def _with_known_evidence(
+    asked: Sequence[Question], known: Mapping[str, int], where: str
+) -> tuple[tuple[Question, ...], tuple[str, ...]]:
+    """The questions whose evidence the corpus has, all of it, and what to say of the others: the share of their
+    evidence that is found would be no recall."""
+    absent = [(question, sorted(question.evidence - set(known))) for question in asked]
+    kept = tuple(question for question, missing in absent if not missing)
+    lost = [(question.id, missing[0]) for question, missing in absent if missing]
+    if not lost:
+        return kept, ()
+    told = (
+        f"{len(lost)} of {len(asked)} questions have evidence that is no passage of the corpus and are not asked; "
+        f"the first is '{lost[0][0]}', which names '{lost[0][1]}'"
+    )
+    if not kept:
+        raise UsageError(f"{where}: {told}")
+    return kept, (told,)
 
 
 def _items(path: Path) -> list[Where]:
@@ -62,11 +88,8 @@ def _passage(item: Mapping[str, Any], where: str, name: str) -> Passage:
     return Passage(take(item, name, str, where), text, take(item, "title", str, where, ""))
 
 
-def _question(item: Mapping[str, Any], where: str, evidence: str, known: Mapping[str, int]) -> Question:
+def _question(item: Mapping[str, Any], where: str, evidence: str) -> Question:
     gold = frozenset(map(str, take(item, evidence, list, where)))
-    absent = sorted(gold - set(known))
-    if absent:
-        raise UsageError(f"{where}: evidence '{absent[0]}' is no passage of the corpus")
     kind = str(item.get("hops") or item.get("type") or "")
     return Question(
         take(item, "id", str, where),

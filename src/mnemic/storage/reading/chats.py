@@ -8,7 +8,7 @@ from mnemic.errors import UsageError
 from mnemic.storage.records import Event
 from mnemic.storage.times import microseconds
 
-__all__ = ["read_chat"]
+__all__ = ["chat_event", "read_chat"]
 
 _FIELDS = ("session", "actor", "title", "level")
 
@@ -18,18 +18,27 @@ def read_chat(text: str, source: str) -> Iterator[Event | tuple[int, str]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                yield _event(line, f"{source}:{number}")
+                yield chat_event(_object(line), f"{source}:{number}")
             except UsageError as wrong:
                 yield number, str(wrong)
 
 
-def _event(line: str, source: str) -> Event:
+def _object(line: str) -> Any:
     try:
-        value = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not JSON: {error}") from None
-    if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+
+
+def chat_event(message: Any, source: str) -> Event:
+    """A message as an event.
+
+    Raises:
+        UsageError: it is none, or a field of it is not as it must be.
+    """
+    if not isinstance(message, dict) or not isinstance(message.get("text"), str):
         raise UsageError('not a message; a line is {"session": …, "actor": …, "time": …, "text": …}')
+    value = dict(message)
     fields: dict[str, Any] = {}
     for name in _FIELDS:
         given = value.pop(name, None)

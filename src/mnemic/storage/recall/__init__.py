@@ -1,27 +1,29 @@
 """Recall methods by name. Each is loaded when it is asked for."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from inspect import signature
 from typing import Any
 
+from mnemic.catalogue import SYSTEMS, resolve
 from mnemic.errors import UsageError, nearest
 from mnemic.storage.view import Method
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "open_method"]
+__all__ = ["DEFAULT_METHOD", "METHODS", "method_class", "open_method"]
 
 DEFAULT_METHOD = "auto"
-METHODS: Mapping[str, str] = {
-    "auto": "auto:Auto",
-    "best-turn": "best_turn:BestTurn",
-    "bm25": "bm25:BM25",
-    "dense": "dense:Dense",
-    "hipporag": "hipporag:HippoRAG",
-    "hipporag2": "hipporag2:HippoRAG2",
-    "hybrid": "hybrid:Hybrid",
-    "memgas": "memgas:MemGAS",
-    "rule-graph": "rule_graph:RuleGraph",
-}
+METHODS: Mapping[str, str] = {name: system.target for name, system in SYSTEMS.items() if system.place == "storage"}
+"""Name -> "module:Class"."""
+
+
+def method_class(name: str) -> type[Any]:
+    """
+    Raises:
+        UsageError: no such method.
+    """
+    if name not in METHODS:
+        raise UsageError(f"unknown recall method '{name}'{nearest(name, METHODS)}")
+    kind: type[Any] = resolve(METHODS[name])
+    return kind
 
 
 def open_method(name: str = DEFAULT_METHOD, **options: Any) -> Method:
@@ -33,10 +35,7 @@ def open_method(name: str = DEFAULT_METHOD, **options: Any) -> Method:
     Raises:
         UsageError: no such method or option.
     """
-    if name not in METHODS:
-        raise UsageError(f"unknown recall method '{name}'{nearest(name, METHODS)}")
-    module, _, made = METHODS[name].partition(":")
-    kind = getattr(import_module(f"mnemic.storage.recall.{module}"), made)
+    kind = method_class(name)
     known = set(signature(kind).parameters) - {"name"}
     for option in options:
         if option not in known:

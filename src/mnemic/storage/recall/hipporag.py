@@ -38,6 +38,7 @@ class HippoRAG:
     damping: the probability that the walk goes on.
     node_specificity: a phrase seeds 1 / the passages it stands in, instead of 1.
     ensemble: add the cosine of the passage: "always", or where a link is less sure than `recognition` ("auto").
+    recognition: the cosine of name and phrase from which a link is sure.
     min_link_similarity: links below this cosine are dropped.
     synonym_overwrites: as published, a synonym edge takes the place of a fact's; else they add up.
     recognise: finds the names of a question: rules, or `llm_extraction.LLMNames(client)`.

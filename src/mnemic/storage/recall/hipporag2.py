@@ -5,7 +5,7 @@ N passages, E entities, F facts. Nodes are passages, then entities.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class HippoRAG2:
     damping: the probability that the walk goes on.
     """
 
-    filter: FactFilter | str = field(default_factory=MentionFilter)
+    filter: FactFilter | str = "mention"
     fact_top_k: int = 5
     seed_top_k: int = 5
     passage_weight: float = 0.05
