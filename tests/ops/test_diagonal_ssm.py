@@ -16,9 +16,8 @@ def problem(time: int) -> list[Tensor]:
     real = {"generator": g, "dtype": torch.float64}
     complex_ = {"generator": g, "dtype": torch.complex128}
     log_decay = torch.complex(-torch.rand(3, 5, **real), 3 * torch.randn(3, 5, **real))
-    return [
-        torch.randn(2, time, 3, 4, **real), log_decay, torch.randn(3, 5, **complex_), torch.randn(2, 3, 5, 4, **complex_),
-    ]  # fmt: skip
+    u, weight = torch.randn(2, time, 3, 4, **real), torch.randn(3, 5, **complex_)
+    return [u, log_decay, weight, torch.randn(2, 3, 5, 4, **complex_)]
 
 
 def with_gradients(form, args: list[Tensor]) -> tuple[Tensor, ...]:

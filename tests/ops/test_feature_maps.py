@@ -10,7 +10,9 @@ from mnemic.ops.feature_maps import FEATURE_MAPS, POSITIVE, taylor_features, tay
 def test_the_taylor_map_expands_exp_to_the_second_order(width):
     q, k = torch.randn(2, 3, 7, width, dtype=torch.float64, generator=torch.Generator().manual_seed(width))
     score = q @ k.mT / width**0.5
-    torch.testing.assert_close(taylor_features(q) @ taylor_features(k).mT, 1 + score + score**2 / 2)
+    torch.testing.assert_close(
+        taylor_features(q) @ taylor_features(k).mT, 1 + score + score**2 / 2, rtol=1e-12, atol=1e-12
+    )
     assert taylor_features(q).shape[-1] == taylor_width(width) == (width + 1) * (width + 2) // 2
 
 

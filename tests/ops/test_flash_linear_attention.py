@@ -53,7 +53,7 @@ def test_an_unknown_backend_is_refused():
 
 
 class Peer:
-    """flash-linear-attention 0.6 as its documentation describes it: arguments by name, [B, T, H, D], computed by ours."""
+    """flash-linear-attention 0.6 as its documentation describes it: names, [B, T, H, D], types; computed by ours."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.called: list[str] = []

@@ -50,5 +50,5 @@ def taylor_features(x: Tensor) -> Tensor:
     width = x.shape[-1]
     first, second = torch.triu_indices(width, width, device=x.device).unbind()
     x = x * width**-0.25
-    weight = torch.where(first == second, 0.5**0.5, 1.0).to(x.dtype)
+    weight = x.new_ones(len(first)).masked_fill(first == second, 0.5**0.5)
     return torch.cat([torch.ones_like(x[..., :1]), x, x[..., first] * x[..., second] * weight], dim=-1)
