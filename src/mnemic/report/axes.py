@@ -61,7 +61,8 @@ def byte_ticks(axis: Axis, low: float, high: float) -> None:
 
 
 def score_name(groups: Sequence[Group]) -> str:
-    return "accuracy" if groups[0].first.asks_for_answers else "loss, nats per token"
+    metric = groups[0].first.score_metric
+    return "loss, nats per token" if metric == "loss" else metric
 
 
 def chance_note(record: Record) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mnemic.report.cost_charts import learning_curves, learning_rates, memory_against_length, peak_memory, speed
 from mnemic.report.figure import Chart, Style
+from mnemic.report.method_charts import method_latency, recall_against_depth
 from mnemic.report.recall_charts import (
     line_chart,
     loss_on_hits,
@@ -40,6 +41,8 @@ def task_charts(
         memory_against_length(f"{name}-growth", groups, look),
         learning_curves(f"{name}-curves", groups, look),
         learning_rates(f"{name}-rates", groups, records, look),
+        recall_against_depth(f"{name}-depth", groups, look),
+        method_latency(f"{name}-latency", groups, look),
         speed(f"{name}-speed", groups, look),
         peak_memory(f"{name}-peak", groups, look),
     ]

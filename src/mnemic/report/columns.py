@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mnemic.report.records import RECALL
 from mnemic.report.summary import Estimate, Group
-from mnemic.report.units import bytes_text, count_text, percent_text, rate_text, score_text, seconds_text
+from mnemic.report.units import (
+    bytes_text,
+    count_text,
+    difference_text,
+    latency_text,
+    percent_text,
+    rate_text,
+    score_text,
+    seconds_text,
+)
 
 __all__ = ["COLUMNS", "Column", "columns_for"]
 
@@ -20,12 +30,16 @@ class Column:
         help: what it measures, in a sentence.
         read: the number in a group, None where it has none.
         write: that number for people.
+        is_score: what memories are judged by, from 0 to 1.
+        to: what stands between the ends of its interval.
     """
 
     title: str
     help: str
     read: Callable[[Group], Estimate | float | None]
     write: Callable[[float], str]
+    is_score: bool = False
+    to: str = "–"
 
     def text(self, group: Group) -> tuple[str, str]:
         """The number and its interval, each empty where there is none."""
@@ -34,7 +48,7 @@ class Column:
             return "", ""
         if isinstance(value, Estimate):
             has_interval = value.low < value.mean or value.high > value.mean
-            interval = f"{self.write(value.low)}–{self.write(value.high)}" if has_interval else ""
+            interval = f"{self.write(value.low)}{self.to}{self.write(value.high)}" if has_interval else ""
             return self.write(value.mean), interval
         return self.write(value), ""
 
@@ -61,8 +75,45 @@ def _cost(name: str) -> Callable[[Group], float | None]:
     return lambda group: group.cost(name)
 
 
+def _llm_tokens(group: Group) -> float | None:
+    prompts, replies = group.cost("llm_prompt_tokens"), group.cost("llm_completion_tokens")
+    return None if prompts is None or replies is None else prompts + replies
+
+
+def _seeds(group: Group) -> float | None:
+    """Recall methods draw nothing at random."""
+    return None if group.first.recalls else float(len(group.records))
+
+
 COLUMNS = {
-    "recall": Column("recall", "Share of the asked answers that are right.", _metric("accuracy"), score_text),
+    "recall": Column("recall", "Share of the asked answers that are right.", _metric("accuracy"), score_text, True),
+    "recall@5": Column(
+        RECALL,
+        "Share of the evidence among the first five passages, or sessions of conversations.",
+        _metric(RECALL),
+        score_text,
+        True,
+    ),
+    "beside best": Column(
+        "beside the best",
+        "recall@5 less that of the best, over the same questions; an interval that holds 0 tells no difference.",
+        lambda group: group.beside_best,
+        difference_text,
+        to=" to ",
+    ),
+    "recall@2": Column("recall@2", "The same among the first two.", _mean("recall@2"), score_text),
+    "recall@10": Column("recall@10", "The same among the first ten.", _mean("recall@10"), score_text),
+    "all@5": Column("all@5", "Share of questions whose evidence is all there.", _mean("all@5"), score_text),
+    "ndcg@5": Column("NDCG@5", "Discounted gain, as a share of the best possible.", _mean("ndcg@5"), score_text),
+    "turns": Column(
+        "turn recall@5", "Share of the turns with evidence among the first five.", _mean("turn_recall@5"), score_text
+    ),
+    "unanswerable": Column(
+        "unanswerable recall@5",
+        "recall@5 of what questions without an answer are wrongly about.",
+        _mean("unanswerable_recall@5"),
+        score_text,
+    ),
     "rows": Column("whole rows", "Share of sequences with every answer right.", _mean("row_accuracy"), score_text),
     "loss": Column("loss", "Cross-entropy, in nats per token.", _text_loss, score_text),
     "hits": Column(
@@ -77,6 +128,18 @@ COLUMNS = {
     "memory": Column(
         "held per sequence", "Bytes held per sequence of the task's length.", _cost("memory_bytes"), bytes_text
     ),
+    "passage": Column(
+        "held per passage", "Bytes of the store's files for each passage.", _cost("bytes_per_passage"), bytes_text
+    ),
+    "build": Column(
+        "build", "Time to add all passages and answer a first question.", _cost("build_seconds"), seconds_text
+    ),
+    "write": Column("write", "Median time to add one passage durably.", _cost("write_seconds"), latency_text),
+    "write p95": Column("write, p95", "95th percentile of it.", _cost("write_seconds_p95"), latency_text),
+    "ask": Column("read", "Median time to recall ten passages.", _cost("read_seconds"), latency_text),
+    "ask p95": Column("read, p95", "95th percentile of it.", _cost("read_seconds_p95"), latency_text),
+    "calls": Column("LLM calls", "Calls of a language model.", _cost("llm_calls"), count_text),
+    "tokens": Column("LLM tokens", "Tokens of those calls, prompts and replies.", _llm_tokens, count_text),
     "parameters": Column("parameters", "Parameters of the whole model.", _cost("parameters"), count_text),
     "training": Column("training", "Wall time of training.", _cost("train_seconds"), seconds_text),
     "trained": Column(
@@ -94,5 +157,5 @@ COLUMNS = {
         _cost("peak_memory_bytes"),
         bytes_text,
     ),
-    "seeds": Column("seeds", "Runs that the row averages.", lambda group: float(len(group.records)), count_text),
+    "seeds": Column("seeds", "Runs that the row averages.", _seeds, count_text),
 }

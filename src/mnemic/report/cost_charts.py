@@ -12,7 +12,7 @@ from mnemic.report.records import Record
 from mnemic.report.summary import Group
 from mnemic.report.units import bytes_text, count_text, rate_text, score_text, seconds_text
 
-__all__ = ["learning_curves", "learning_rates", "memory_against_length", "peak_memory", "speed"]
+__all__ = ["bars", "learning_curves", "learning_rates", "memory_against_length", "peak_memory", "speed"]
 
 Styles = Mapping[str, Style]
 Panel: TypeAlias = tuple[str, Callable[[float], str], list[tuple[Group, float]]]
@@ -101,7 +101,7 @@ def speed(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
         "decoding one by one": "decode_tokens_per_second",
     }
     rows = [(title, rate_text, [(g, v) for g in groups if (v := g.cost(cost))]) for title, cost in panels.items()]
-    return _bars(name, "Tokens per second", rows, look, "Longer is better.")
+    return bars(name, "Tokens per second", rows, look, "Longer is better.")
 
 
 def peak_memory(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
@@ -111,10 +111,10 @@ def peak_memory(name: str, groups: Sequence[Group], look: Styles) -> Chart | Non
         "parameters": ("parameters", count_text),
     }
     rows = [(t, write, [(g, v) for g in groups if (v := g.cost(cost))]) for cost, (t, write) in panels.items()]
-    return _bars(name, "Peak memory, training time, size", rows, look, "Shorter is better.")
+    return bars(name, "Peak memory, training time, size", rows, look, "Shorter is better.")
 
 
-def _bars(name: str, title: str, panels: Sequence[Panel], look: Styles, note: str) -> Chart | None:
+def bars(name: str, title: str, panels: Sequence[Panel], look: Styles, note: str) -> Chart | None:
     """Bars from zero, one panel per cost, the number at the end of each bar."""
     panels = [panel for panel in panels if panel[2]]
     if not panels:

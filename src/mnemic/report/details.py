@@ -16,6 +16,9 @@ from mnemic.report.units import score_text, seconds_text
 __all__ = ["how_to_reproduce", "run_details"]
 
 
+_ENDS = ("", "_low", "_high")
+
+
 def run_details(records: Sequence[Record], groups: Sequence[Group], look: Mapping[str, Style]) -> Html:
     """One closed box per memory, one for the task, and the failed runs with their errors."""
     first = records[0]
@@ -49,6 +52,11 @@ def how_to_reproduce(records: Sequence[Record]) -> Html | None:
 
 
 def _digest(group: Group) -> Html:
+    if group.first.recalls:
+        options = group.first.layers[0] if group.first.layers else {}
+        return tag(
+            "span", " · ".join(str(options[o]) for o in ("encoder", "extraction") if o in options), class_="digest"
+        )
     rates = " and ".join(f"{lr:g}" for lr in dict.fromkeys(record.lr for record in group.records) if lr is not None)
     seeds = len(group.records)
     parts = [f"{len(group.first.layers)} layers", f"rate {rates}" if rates else "", f"{seeds} seed{'s' * (seeds > 1)}"]
@@ -57,6 +65,8 @@ def _digest(group: Group) -> Html:
 
 def _memory(group: Group) -> Html:
     first = group.first
+    if first.recalls:
+        return join(*(_listed(layer) for layer in first.layers), tag("h4", "Metrics"), _metrics(first))
     layers = [tag("li", _layer(run, len(list(same)))) for run, same in groupby(json.dumps(x) for x in first.layers)]
     training = {key: value for key, value in first.training.items() if key not in {"stopped_early_at", "lr", "seed"}}
     return join(
@@ -106,6 +116,19 @@ def _runs(group: Group) -> Html:
     ]
     table = tag("table", tag("thead", tag("tr", [tag("th", name, scope="col") for name in names])), tag("tbody", rows))
     return tag("div", table, class_="scroll", role="region", aria_label=f"Runs of {group.label}", tabindex=0)
+
+
+def _metrics(record: Record) -> Html:
+    """Every metric with its interval, and over how many questions the score was taken."""
+    shown = [m for m, value in record.metrics.items() if value is not None and not m.endswith(("_low", "_high"))]
+    rows = [
+        tag("tr", tag("th", name, scope="row"), *(tag("td", _score(record.metrics.get(name + end))) for end in _ENDS))
+        for name in shown
+    ]
+    head = tag("tr", [tag("th", name, scope="col") for name in ("metric", "mean", "low", "high")])
+    counted = tag("p", f"{len(record.scores):,} questions with an answer.", class_="note") if record.scores else None
+    table = tag("table", tag("thead", head), tag("tbody", rows))
+    return join(counted, tag("div", table, class_="scroll", role="region", aria_label="Metrics", tabindex=0))
 
 
 def _failures(failed: Sequence[Record]) -> Html:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from mnemic.report.recall_notes import recall_warnings
 from mnemic.report.records import Record
-from mnemic.report.summary import Group, group_runs
+from mnemic.report.summary import Estimate, Group, group_runs
 from mnemic.report.units import bytes_text, percent_text, score_text
 
 __all__ = ["by_task", "headline", "leaders", "warnings_about"]
@@ -27,7 +28,12 @@ def leaders(groups: Sequence[Group]) -> list[Group]:
     sign = -1.0 if scored[0][0].first.asks_for_answers else 1.0
     ranked = sorted(scored, key=lambda pair: sign * pair[1].mean)
     best = ranked[0][1]
-    return [group for group, score in ranked if score.overlaps(best)]
+    return [group for group, score in ranked if _not_told_apart(group, score, best)]
+
+
+def _not_told_apart(group: Group, score: Estimate, best: Estimate) -> bool:
+    """Question by question, which tells more than two intervals, where both answered the same questions."""
+    return score.overlaps(best) if group.beside_best is None else group.beside_best.high >= 0
 
 
 def headline(groups: Sequence[Group]) -> str:
@@ -50,7 +56,7 @@ def headline(groups: Sequence[Group]) -> str:
 def warnings_about(records: Sequence[Record]) -> list[str]:
     """What a reader must know before believing the table of one task."""
     groups = group_runs(records)
-    return [*_edges(groups), *_unequal(groups), *_few_seeds(groups), *_failed(records)]
+    return [*_edges(groups), *_unequal(groups), *_few_seeds(groups), *recall_warnings(groups), *_failed(records)]
 
 
 def _edges(groups: Sequence[Group]) -> list[str]:
@@ -83,7 +89,7 @@ def _unequal(groups: Sequence[Group]) -> list[str]:
 
 
 def _few_seeds(groups: Sequence[Group]) -> list[str]:
-    seeds = {len(group.records) for group in groups}
+    seeds = {len(group.records) for group in groups if not group.first.recalls}
     if len(groups) > 1 and seeds == {2}:
         return [
             "Two seeds say little about the luck of training, so the intervals are wide; three or more narrow them."
@@ -109,7 +115,7 @@ def _best(groups: Sequence[Group], first: Sequence[Group]) -> str:
     if len(first) == 1:
         rest = leaders([group for group in groups if group is not first[0]])
         return f"{_said(first[0], did)}{_held(first[0])}." + (
-            f" Next: {_said(rest[0])}{_held(rest[0])}." if rest else ""
+            f" Next: {_said(rest[0])}{_held(rest[0])}{_behind(rest[0])}." if rest else ""
         )
     scores = ", ".join(f"{group.label} {score_text(group.score.mean)}" for group in first if group.score)
     lead = (
@@ -118,8 +124,10 @@ def _best(groups: Sequence[Group], first: Sequence[Group]) -> str:
         else f"{_listed([group.label for group in first])} {did}, with no significant difference between them"
     )
     cheapest = _cheapest(first)
-    holds = f" Of these, {cheapest.label} holds least: {_bytes(cheapest)} a sequence." if cheapest else ""
-    return f"{lead} ({scores}; the 95 % intervals overlap).{holds}"
+    holds = f" Of these, {cheapest.label} holds least: {_bytes(cheapest)}." if cheapest else ""
+    is_paired = all(group.beside_best is not None for group in first[1:])
+    why = "question by question, the 95 % intervals hold 0" if is_paired else "the 95 % intervals overlap"
+    return f"{lead} ({scores}; {why}).{holds}"
 
 
 def _on_recall_hits(groups: Sequence[Group]) -> str:
@@ -140,27 +148,33 @@ def _on_recall_hits(groups: Sequence[Group]) -> str:
 def _said(group: Group, did: str = "") -> str:
     if group.score is None:
         return group.label
-    name = "accuracy" if group.first.asks_for_answers else "loss"
+    name = group.first.score_metric
     lead = f"{group.label} {did}: {name}" if did else f"{group.label}, {name}"
     return f"{lead} {score_text(group.score.mean)} ({score_text(group.score.low)} to {score_text(group.score.high)})"
 
 
 def _held(group: Group) -> str:
-    return f", holding {_bytes(group)} a sequence" if group.cost("memory_bytes") is not None else ""
+    return f", holding {_bytes(group)}" if group.held is not None else ""
+
+
+def _behind(group: Group) -> str:
+    """By how much the best is better, question by question."""
+    gain = group.beside_best
+    if gain is None:
+        return ""
+    return f"; it is {score_text(-gain.mean)} behind ({score_text(-gain.high)} to {score_text(-gain.low)})"
 
 
 def _cheapest(groups: Sequence[Group]) -> Group | None:
     """The group that holds strictly least, None where that is unknown or shared."""
-    held = sorted(
-        ((group.cost("memory_bytes"), i) for i, group in enumerate(groups)), key=lambda pair: (pair[0] or 0, pair[1])
-    )
+    held = sorted(((group.held, i) for i, group in enumerate(groups)), key=lambda pair: (pair[0] or 0, pair[1]))
     if any(held_bytes is None for held_bytes, _ in held) or (len(held) > 1 and held[0][0] == held[1][0]):
         return None
     return groups[held[0][1]]
 
 
 def _bytes(group: Group) -> str:
-    return bytes_text(group.cost("memory_bytes") or 0)
+    return f"{bytes_text(group.held or 0)} a {group.held_for}"
 
 
 def _listed(names: Sequence[str]) -> str:

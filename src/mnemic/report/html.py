@@ -153,7 +153,7 @@ def _results(groups: list[Group], look: dict[str, Style]) -> Html:
         cells = []
         for column in columns:
             value, interval = column.text(group)
-            score = column.read(group) if column.title == "recall" else None
+            score = column.read(group) if column.is_score else None
             bar = _bar(score, look[group.label]) if isinstance(score, Estimate) else None
             below = tag("small", interval) if interval else None
             number = tag("span", tag("span", value or "–", class_="value"), below)
@@ -162,6 +162,8 @@ def _results(groups: list[Group], look: dict[str, Style]) -> Html:
         rows.append(tag("tr", name, cells, class_="best" if group in first else None))
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="results")
     legend = "Bold: best, or not told apart from the best by the 95 % intervals in small print."
+    if any(group.beside_best is not None for group in groups):
+        legend = "Bold: best, or not told apart from it question by question. Small print: 95 % intervals."
     if seeds != {1}:
         counted = f"{min(seeds)} seeds" if len(seeds) == 1 else "seeds"
         legend += f" Numbers are means over {counted}; the intervals cover seeds and test examples."

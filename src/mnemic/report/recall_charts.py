@@ -25,12 +25,13 @@ _SLICES = {  # name of a slice -> title of its chart, what its values are
     "distance": ("distance", "tokens since the answer was last seen"),
     "load": ("load", "facts stored before the question"),
     "pairs": ("load, in pairs", "pairs stored in the sequence"),
+    "kind": ("kind of question", "kind of question, as the data names it"),
     "age_rank": ("age", "rank of the asked fact by age"),
 }
 
 
 def score_against_memory(name: str, groups: Sequence[Group], look: Styles) -> Chart | None:
-    shown = [(g, g.score, held) for g in groups if g.score is not None and (held := g.cost("memory_bytes"))]
+    shown = [(g, g.score, held) for g in groups if g.score is not None and (held := g.held)]
     if not shown:
         return None
     first = shown[0][0].first
@@ -53,7 +54,7 @@ def score_against_memory(name: str, groups: Sequence[Group], look: Styles) -> Ch
         axes.set_xlim(min(known) / 2.2, max(known) * 1.8)
         byte_ticks(axes.xaxis, *axes.get_xlim())
         score_axis(axes, 1.0 if first.asks_for_answers else None, first.chance)
-        axes.set(title=score_name(groups), xlabel="bytes held per sequence")
+        axes.set(title=score_name(groups), xlabel=f"bytes held per {shown[0][0].held_for}")
         told = "; ".join(f"{g.label} {score_text(s.mean)} with {bytes_text(held)}" for g, s, held in shown)
         svg = finish(figure, name, title, told)
     least = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
+from mnemic.intervals import paired_difference
 from mnemic.report.records import Record
 
 __all__ = ["Estimate", "Group", "group_runs", "pool"]
@@ -67,10 +68,13 @@ class Group:
 
     Attributes:
         label: the memory as the user wrote it, with what sets it apart where the same memory was run in two ways.
+        beside_best: by how much it scores more than the best of the groups, question by question; None for the best,
+            and where questions cannot be paired.
     """
 
     label: str
     records: tuple[Record, ...]
+    beside_best: Estimate | None = None
 
     @property
     def first(self) -> Record:
@@ -78,8 +82,17 @@ class Group:
 
     @cached_property
     def score(self) -> Estimate | None:
-        """What memories are judged by: accuracy where the task has answers, else loss."""
-        return self.metric("accuracy" if self.first.asks_for_answers else "loss")
+        """What memories are judged by; see `Record.score_metric`."""
+        return self.metric(self.first.score_metric)
+
+    @property
+    def held(self) -> float | None:
+        """Bytes that it holds, for each of :attr:`held_for`."""
+        return self.cost("bytes_per_passage" if self.first.recalls else "memory_bytes")
+
+    @property
+    def held_for(self) -> str:
+        return "passage" if self.first.recalls else "sequence"
 
     def metric(self, name: str) -> Estimate | None:
         """One of the metrics over seeds, None where no run has it."""
@@ -112,11 +125,32 @@ def group_runs(records: Iterable[Record]) -> list[Group]:
     by_memory: dict[str, list[list[Record]]] = {}
     for (memory, _), runs in settings.items():
         by_memory.setdefault(memory, []).append(runs)
+    return _beside_best(
+        [
+            Group(memory + apart, tuple(runs))
+            for memory, ways in by_memory.items()
+            for apart, runs in zip(_what_sets_apart(ways), ways, strict=True)
+        ]
+    )
+
+
+def _beside_best(groups: list[Group]) -> list[Group]:
+    """The groups, those that answered the very questions of the best one compared with it question by question."""
+    able = [group for group in groups if len(group.records) == 1 and group.first.scores and group.score is not None]
+    if not able:
+        return groups
+    best = max(able, key=lambda group: group.score.mean if group.score is not None else 0.0)
     return [
-        Group(memory + apart, tuple(runs))
-        for memory, ways in by_memory.items()
-        for apart, runs in zip(_what_sets_apart(ways), ways, strict=True)
+        replace(group, beside_best=_gain(group.first, best.first))
+        if group in able and group is not best and group.first.asked == best.first.asked
+        else group
+        for group in groups
     ]
+
+
+def _gain(ours: Record, best: Record) -> Estimate:
+    found = paired_difference(ours.scores, best.scores)
+    return Estimate(found.mean, found.low, found.high, found.mean, found.mean, 1)
 
 
 def _setting(record: Record) -> dict[str, Any]:

@@ -18,6 +18,15 @@ __all__ = ["results_table"]
 # two numbers share a column, one above the other, so that a row fits into 80 characters
 _STACKS: tuple[dict[str, str], ...] = (
     {"recall": "recall"},
+    {"recall@5": "R@5"},
+    {"beside best": "beside best"},
+    {"recall@2": "R@2", "recall@10": "R@10"},
+    {"all@5": "all@5", "ndcg@5": "N@5"},
+    {"turns": "turns", "unanswerable": "no answer"},
+    {"passage": "held", "build": "build"},
+    {"write": "write", "write p95": "p95"},
+    {"ask": "read", "ask p95": "p95"},
+    {"calls": "calls", "tokens": "tokens"},
     {"rows": "rows"},
     {"loss": "loss"},
     {"hits": "on hits", "rest": "on rest"},

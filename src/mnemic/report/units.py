@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["bytes_text", "count_text", "percent_text", "rate_text", "score_text", "seconds_text"]
+__all__ = [
+    "bytes_text",
+    "count_text",
+    "difference_text",
+    "latency_text",
+    "percent_text",
+    "rate_text",
+    "score_text",
+    "seconds_text",
+]
 
 
 def bytes_text(value: float) -> str:
@@ -19,6 +28,16 @@ def bytes_text(value: float) -> str:
 def count_text(value: float) -> str:
     """123456 -> '123,456'."""
     return f"{round(value):,}"
+
+
+def difference_text(value: float) -> str:
+    """-0.05 -> '−0.050'; the sign is always there."""
+    return f"{'−' if value < 0 else '+'}{score_text(abs(value))}"
+
+
+def latency_text(value: float) -> str:
+    """0.0042 -> '4.2 ms'."""
+    return f"{_three(1000 * value)} ms" if value < 0.9995 else seconds_text(value)
 
 
 def percent_text(value: float) -> str:
