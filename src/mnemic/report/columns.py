@@ -75,9 +75,14 @@ def _cost(name: str) -> Callable[[Group], float | None]:
     return lambda group: group.cost(name)
 
 
+def _llm_calls(group: Group) -> float | None:
+    """None where no language model was asked, so that the column is there only where one was."""
+    return group.cost("llm_calls") or None
+
+
 def _llm_tokens(group: Group) -> float | None:
     prompts, replies = group.cost("llm_prompt_tokens"), group.cost("llm_completion_tokens")
-    return None if prompts is None or replies is None else prompts + replies
+    return (prompts or 0) + (replies or 0) or None
 
 
 def _seeds(group: Group) -> float | None:
@@ -99,7 +104,7 @@ COLUMNS = {
         "recall@5 less that of the best, over the same questions; an interval that holds 0 tells no difference.",
         lambda group: group.beside_best,
         difference_text,
-        to=" to ",
+        to="…",
     ),
     "recall@2": Column("recall@2", "The same among the first two.", _mean("recall@2"), score_text),
     "recall@10": Column("recall@10", "The same among the first ten.", _mean("recall@10"), score_text),
@@ -138,7 +143,7 @@ COLUMNS = {
     "write p95": Column("write, p95", "95th percentile of it.", _cost("write_seconds_p95"), latency_text),
     "ask": Column("read", "Median time to recall ten passages.", _cost("read_seconds"), latency_text),
     "ask p95": Column("read, p95", "95th percentile of it.", _cost("read_seconds_p95"), latency_text),
-    "calls": Column("LLM calls", "Calls of a language model.", _cost("llm_calls"), count_text),
+    "calls": Column("LLM calls", "Calls of a language model.", _llm_calls, count_text),
     "tokens": Column("LLM tokens", "Tokens of those calls, prompts and replies.", _llm_tokens, count_text),
     "parameters": Column("parameters", "Parameters of the whole model.", _cost("parameters"), count_text),
     "training": Column("training", "Wall time of training.", _cost("train_seconds"), seconds_text),
