@@ -44,8 +44,11 @@ class Coefficients:
 
     def at(self, chunk: int) -> "Coefficients":
         """Those of one chunk, the first dimension gone."""
-        parts: list[Any] = [getattr(self, field.name) for field in fields(self)]
-        return Coefficients(*[x if x is None else x[chunk] for x in parts])
+
+        def part(x: Any) -> Any:
+            return x if x is None else x[chunk]
+
+        return Coefficients(*[part(getattr(self, field.name)) for field in fields(self)])
 
 
 def products_between(gate: Tensor) -> Tensor:
