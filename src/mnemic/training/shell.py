@@ -53,7 +53,10 @@ def _with_convolution(layer: Layer, conv: int | None) -> Layer:
     name = str(layer["mixer"])
     mixer = resolve(find_system(name).target)
     if not (isinstance(mixer, type) and issubclass(mixer, Mixer)):
-        raise UsageError(f"memory '{name}' is no layer of a language model, so it cannot be trained on a task")
+        asked = (
+            f"; ask it of a corpus: mnemic compare corpus:DIR {name}" if find_system(name).place == "storage" else ""
+        )
+        raise UsageError(f"memory '{name}' is no layer of a language model, so it cannot be trained on a task{asked}")
     if conv is not None and "conv_size" in mixer.config_class.model_fields:
         return {"conv_size": conv, **layer}
     return dict(layer)
