@@ -27,6 +27,8 @@ VERBS = {
     "recall": ("mnemic.cli.memory.recall", "Ask the store a question."),
     "forget": ("mnemic.cli.memory.forget", "Recall events no more."),
     "erase": ("mnemic.cli.memory.erase", "Delete events from the store for good."),
+    "serve": ("mnemic.cli.serve", "Serve the store over REST and MCP, with a page to look at it."),
+    "keys": ("mnemic.cli.keys", "Keys that open one tenant's memory on a server."),
     "history": ("mnemic.cli.memory.history", "Who changed what in the store, and when."),
     "stats": ("mnemic.cli.memory.stats", "How much the store holds."),
     "jobs": ("mnemic.cli.memory.jobs", "Work of the store that waits for a language model."),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from mnemic.errors import UsageError
+from mnemic.cli.listening import base_url, listening
 
 __all__ = ["command"]
 
@@ -60,7 +60,7 @@ def command(
     from mnemic.teaching.memento.served_model import load_served_model
     from mnemic.teaching.memento.server import make_app, run_server
 
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         if threads is not None:
             torch.set_num_threads(threads)
         served = load_served_model(checkpoint, name=name, device=device, dtype=dtype, force=force)
@@ -80,24 +80,10 @@ def command(
         run_server(app, engine, listener, lambda: _announce(served, listener, kv_budget, as_json))
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket, taken before the model is loaded: a port that is in use is said at once."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = found[0]
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}; name another --host or --port") from error
-    return listener
-
-
 def _announce(served: Any, listener: socket.socket, kv_budget: int, as_json: bool) -> None:
     from mnemic.teaching.memento.measuring import kv_bytes_per_token
 
-    host, port = listener.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    url = f"{base_url(listener)}/v1"
     size = kv_budget * kv_bytes_per_token(served.model.config, served.model.dtype).per_token
     click.echo(f"{served.name}: {served.note}", err=True)
     click.echo(f"up to {kv_budget:,} tokens are held, {size / 1e9:.3g} GB of keys and values", err=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from mnemic.cli.memory.options import json_option, open_for_reading, store_options
+from mnemic.cli.memory.options import LLM_KEY, json_option, llm_client, open_for_reading, store_options
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,15 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_KEY = "OPENAI_API_KEY"
-
 
 @click.command("jobs", context_settings={"show_default": True})
 @store_options
 @click.option("--state", type=click.Choice(["queued", "running", "done", "failed", "dead"]), help="Only these.")
 @click.option("--run", "server", metavar="URL", help="Do what is due with this OpenAI-compatible server.")
 @click.option("--model", metavar="NAME", help="Model of that server.")
-@click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {_KEY} if it is set.")
+@click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {LLM_KEY} if it is set.")
 @click.option("--max-seconds", type=click.FloatRange(0), help="Begin no job after that.")
 @click.option("--max-requests", type=click.IntRange(0), help="Most calls to pay for.")
 @click.option("--retry", is_flag=True, help="Try failed and dead jobs again.")
@@ -57,7 +54,7 @@ def command(
             if not as_json:
                 click.echo(f"{count:,} jobs are due again")
         if server is not None and model is not None:
-            with _client(server, model, api_key_env, max_requests) as client:
+            with llm_client("--run", server, model, api_key_env, max_requests) as client:
                 _run(store, client, max_seconds, as_json)
             return
         jobs = store.jobs(state)
@@ -69,15 +66,6 @@ def command(
         click.echo(f"{job.id}  {job.kind:<8} {job.state:<8} {job.tokens_in + job.tokens_out:,} tokens{told}")
     if not jobs:
         click.echo("no jobs", err=True)
-
-
-def _client(server: str, model: str, api_key_env: str | None, max_requests: int | None) -> LLMClient:
-    from mnemic.llm import Budget, Endpoint, LLMClient
-    from mnemic.options import validated
-
-    key = api_key_env or (_KEY if os.environ.get(_KEY) else None)
-    endpoint = validated("--run", Endpoint, {"base_url": server, "api_key_env": key})
-    return LLMClient(endpoint, model, budget=Budget(max_requests=max_requests))
 
 
 def _run(store: MemoryStore, client: LLMClient, max_seconds: float | None, as_json: bool) -> None:

@@ -12,28 +12,40 @@ import click
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
+    from mnemic.llm import LLMClient
     from mnemic.storage.store import MemoryStore
 
-__all__ = ["chosen_by", "json_option", "open_for_reading", "open_for_writing", "store_options"]
+__all__ = [
+    "LLM_KEY",
+    "chosen_by",
+    "json_option",
+    "llm_client",
+    "open_for_reading",
+    "open_for_writing",
+    "store_option",
+    "store_options",
+]
 
+LLM_KEY = "OPENAI_API_KEY"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def store_options(command: F) -> F:
     """--store and --tenant."""
-    for option in (
-        click.option("--tenant", default="default", envvar="MNEMIC_TENANT", help="Whose memory."),
-        click.option(
-            "--store",
-            "location",
-            default="memory.db",
-            envvar="MNEMIC_STORE",
-            metavar="FILE|DSN",
-            help="The store: a file, or postgresql://…  [env: MNEMIC_STORE]",
-        ),
-    ):
-        command = option(command)
-    return command
+    tenant = click.option("--tenant", default="default", envvar="MNEMIC_TENANT", help="Whose memory.")
+    return store_option(tenant(command))
+
+
+def store_option(command: F) -> F:
+    """--store."""
+    return click.option(
+        "--store",
+        "location",
+        default="memory.db",
+        envvar="MNEMIC_STORE",
+        metavar="FILE|DSN",
+        help="The store: a file, or postgresql://…  [env: MNEMIC_STORE]",
+    )(command)
 
 
 def json_option(command: F) -> F:
@@ -70,3 +82,20 @@ def open_for_reading(location: str, tenant: str, encoder: str | None = None) -> 
             raise UsageError(f"store '{location}' does not exist; `mnemic remember FILE --store {location}` makes it")
         read_only = not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     return MemoryStore.open(location, tenant=tenant, encoder=encoder, read_only=read_only)
+
+
+def llm_client(
+    option: str, server: str, model: str, api_key_env: str | None, max_requests: int | None = None
+) -> LLMClient:
+    """A client of the language model that does the store's jobs.
+
+    Args:
+        option: that named the server, for messages.
+        api_key_env: variable that holds the key; None: `LLM_KEY`, where it is set.
+    """
+    from mnemic.llm import Budget, Endpoint, LLMClient
+    from mnemic.options import validated
+
+    key = api_key_env or (LLM_KEY if os.environ.get(LLM_KEY) else None)
+    endpoint = validated(option, Endpoint, {"base_url": server, "api_key_env": key})
+    return LLMClient(endpoint, model, budget=Budget(max_requests=max_requests))

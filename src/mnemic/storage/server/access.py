@@ -1,6 +1,6 @@
 """Whose memory a request is about: its key says so, and nothing else. Without keys, only this machine is let in."""
 
-from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,8 +15,6 @@ from mnemic.storage.server.stores import Stores
 from mnemic.storage.store import MemoryStore
 
 __all__ = ["Access", "LocalOnly", "Memory"]
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Access:
@@ -66,25 +64,27 @@ class LocalOnly:
     """Where no key is asked for, a web page that the user happens to visit must not reach the memory: neither by a
     name of its own that leads here (the Host is not this machine), nor as another origin."""
 
-    def __init__(self, app: ASGIApp, also: Iterable[str] = ()) -> None:
-        self._app, self._names = app, frozenset({*_LOOPBACK, *also})
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             host, origin = headers.get("host", ""), headers.get("origin")
-            if not self._is_here(f"//{host}"):
+            if not _is_here(f"//{host}"):
                 detail = f"Host '{host:.80}' is not this machine; a server without keys answers to 127.0.0.1 alone"
                 await problem(403, detail)(scope, receive, send)
                 return
-            if origin is not None and not (self._is_here(origin) and urlsplit(origin).netloc == host):
+            if origin is not None and not (_is_here(origin) and urlsplit(origin).netloc == host):
                 detail = f"Origin '{origin:.80}' is another site; a server without keys serves its own page alone"
                 await problem(403, detail)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _is_here(self, url: str) -> bool:
-        try:
-            return urlsplit(url).hostname in self._names
-        except ValueError:
-            return False
+
+def _is_here(url: str) -> bool:
+    try:
+        name = urlsplit(url).hostname
+        return name == "localhost" or (name is not None and ip_address(name).is_loopback)
+    except ValueError:
+        return False

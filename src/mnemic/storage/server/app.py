@@ -11,6 +11,7 @@ from mnemic.storage.server.event_routes import add_event_routes
 from mnemic.storage.server.fact_routes import add_fact_routes
 from mnemic.storage.server.job_counts import JobCounter
 from mnemic.storage.server.limits import LARGEST_BODY, BodyLimit
+from mnemic.storage.server.mcp_route import add_mcp_route
 from mnemic.storage.server.metrics import Metrics, Observed
 from mnemic.storage.server.operation_routes import add_operation_routes, add_watching_routes
 from mnemic.storage.server.problems import Problem, add_problems
@@ -25,6 +26,7 @@ def make_app(
     *,
     tenant: str | None = None,
     llm: MeteredLLM | None = None,
+    with_mcp: bool = True,
     largest_body: int = LARGEST_BODY,
 ) -> FastAPI:
     """The server of a store.
@@ -34,6 +36,7 @@ def make_app(
         tenant: no keys are asked for, and this is whose memory it is; only this machine is answered then. None: the
             key of each request says whose.
         llm: what does the jobs; None: nobody here.
+        with_mcp: also serve MCP, at /mcp.
         largest_body: bytes.
     """
     app = FastAPI(title="mnemic", version=__version__, docs_url=None, redoc_url=None)
@@ -42,6 +45,8 @@ def make_app(
     app.state.jobs, app.state.metrics = counter, Metrics(counter)
     for add_routes in (add_event_routes, add_fact_routes, add_operation_routes, add_watching_routes):
         add_routes(app)
+    if with_mcp:
+        add_mcp_route(app, largest_body=largest_body)
     add_problems(app)
     app.add_middleware(BodyLimit, most=largest_body)
     if tenant is not None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from mnemic.errors import MnemicError, UsageError
+from mnemic.errors import MissingExtra, MnemicError, UsageError
 from mnemic.storage.conflicts import Conflict, NotFound
 
 __all__ = ["FieldProblem", "Problem", "add_problems", "problem", "refusals"]
@@ -128,7 +128,7 @@ async def _explained(request: Request, error: MnemicError) -> Response:
             status = 404
         case Conflict():
             status = 409
-        case UsageError():
+        case UsageError() if not isinstance(error, MissingExtra):
             status = 422
         case _:
             status = 503

@@ -21,6 +21,7 @@ __all__ = [
     "GraphReply",
     "HealthReply",
     "HistoryReply",
+    "ItemReply",
     "JobsReply",
     "RetryReply",
     "RunReply",

@@ -74,6 +74,11 @@ class Stores:
                 self._encoders[name] = open_encoder(name)
             return self._encoders[name]
 
+    @property
+    def location(self) -> str:
+        """Where the database is, without a password."""
+        return self.backend.location
+
     def who_has(self, key: str) -> ApiKey | None:
         """See `api_keys.who_has`."""
         return who_has(self.backend, key)
