@@ -64,8 +64,11 @@ def says(run, words, prompt: str) -> str:
     return words.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("peft", [None, LORA], ids=["whole", "lora"])
-@pytest.mark.parametrize("rows", [TEXTS, PAIRS, CHATS], ids=["texts", "pairs", "chats"])
+@pytest.mark.parametrize(
+    ("rows", "peft"),
+    [(TEXTS, None), (PAIRS, None), (PAIRS, LORA), (CHATS, None), (CHATS, LORA)],
+    ids=["texts", "pairs", "pairs by lora", "chats", "chats by lora"],
+)
 def test_it_learns_three_facts_and_says_them(tmp_path, rows, peft):
     options = {"assistant_only_loss": True} if rows is CHATS else {}
     run, words = tuned(tmp_path, rows, peft=peft, **options)
