@@ -7,6 +7,7 @@ rows = task.sample("train", 64, seed=0)
 from mnemic.catalogue import find_task, parse_spec, resolve
 from mnemic.errors import UsageError, nearest
 from mnemic.tasks.base import UNASKED, Examples, Prompt, Split, TaskConfig
+from mnemic.tasks.modified import modified
 
 __all__ = ["UNASKED", "Examples", "Prompt", "Split", "TaskConfig", "parse_task"]
 
@@ -26,4 +27,4 @@ def parse_task(spec: str) -> TaskConfig:
         if task.positional in options:
             raise UsageError(f"{name}: '{task.positional}' is given twice")
         options[task.positional] = options.pop("")
-    return task(**options)
+    return modified(task, options)

@@ -50,6 +50,10 @@ class AssociativeRecall(TokenTask, frozen=True, extra="forbid"):
         return 2 * self.pairs + 1
 
     @property
+    def told(self) -> int:
+        return 2 * self.pairs
+
+    @property
     def chance(self) -> float:
         return 1 / self._values
 

@@ -89,6 +89,12 @@ class JointRecall(TokenTask, frozen=True, extra="forbid"):
         return 2 + section + (section if self.queries == "all" else self.queries * (self.levels + 2) - 1)
 
     @property
+    def told(self) -> int | None:
+        if isinstance(self.contexts, tuple) or isinstance(self.keys, tuple):
+            return None
+        return 1 + self._blocks * (self.levels + 2 * self.keys)
+
+    @property
     def chance(self) -> float:
         return 1 / self.values
 

@@ -91,6 +91,11 @@ class MQAR(TokenTask, frozen=True, extra="forbid"):
         return (self.passes + 1) * self.pairs if self.form == "stacked" else self.length
 
     @property
+    def told(self) -> int | None:
+        rows = self._rows_of_form()
+        return rows.told if isinstance(rows, PairRows | CompositionalRows) else None
+
+    @property
     def chance(self) -> float:
         return 1 / self._rows_of_form().values
 

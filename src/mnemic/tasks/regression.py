@@ -75,7 +75,7 @@ class InContextRegression(BlockTask, frozen=True, extra="forbid"):
         shape = (rows, self.points, self.dims)
         middle = INPUT_LEVELS // 2
         x = np.clip(np.rint(rng.standard_normal(shape) / INPUT_STEP), -middle, middle).astype(np.int64)
-        y = DRAWN[self.function](rng, INPUT_STEP * x) / math.sqrt(self.dims)
+        y = DRAWN[self.function](rng, _coordinates(x)) / math.sqrt(self.dims)
         y = y + self.noise * rng.standard_normal(y.shape)
         half = TARGET_LEVELS // 2
         level = np.clip(np.rint(y / TARGET_STEP), -half, half).astype(np.int64)
@@ -87,7 +87,7 @@ class InContextRegression(BlockTask, frozen=True, extra="forbid"):
     def numbers(self, input_ids: IntArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The points [B, n, d] that rows tell, and the values [B, n] in units of √d."""
         parts = input_ids.reshape(len(input_ids), self.points, self.dims + 1)
-        x = INPUT_STEP * (parts[..., :-1] - FIRST - INPUT_LEVELS // 2)
+        x = _coordinates(parts[..., :-1] - FIRST - INPUT_LEVELS // 2)
         return x, self.label_values()[parts[..., -1]].astype(np.float64)
 
     def baselines(self, examples: Examples) -> Mapping[str, FloatArray]:
@@ -110,3 +110,7 @@ class InContextRegression(BlockTask, frozen=True, extra="forbid"):
     def loads(self) -> list[TaskConfig]:
         """Twice as many points."""
         return [self.replace(points=2 * self.points)] if 2 * self.points <= 1024 else []
+
+
+def _coordinates(levels: IntArray) -> NDArray[np.float64]:
+    return (INPUT_STEP * levels).astype(np.float64)

@@ -71,7 +71,7 @@ class StateTracking(TokenTask, frozen=True, extra="forbid"):
         table = composition(self.group)
         elements = rng.integers(self.order, size=(rows, self.length))
         labels = np.full((rows, self.length), UNASKED)
-        state = np.zeros(rows, dtype=np.int64)
+        state: IntArray = np.zeros(rows, dtype=np.int64)
         for t in range(self.length):
             state = table[state, elements[:, t]]
             if t + 1 == self.length or self.asked == "every":

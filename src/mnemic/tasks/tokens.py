@@ -4,6 +4,7 @@ Legend: B rows, T time, F features of a continuous input.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +17,7 @@ from mnemic.tasks.base import UNASKED, Examples, IntArray, Prompt, Split
 from mnemic.tasks.blocks import BlockTask
 from mnemic.tasks.sampling import block_generator, row_hash
 
-__all__ = ["TokenTask"]
+__all__ = ["TokenTask", "worded"]
 
 FEW_ROWS_BITS = 40
 APART_SHARES = {"train": (0, 6), "valid": (6, 7), "test": (7, 8)}
@@ -58,20 +59,14 @@ class TokenTask(BlockTask, frozen=True, extra="forbid"):
     def word(self, token: int) -> str:
         """One token as people read it."""
 
-    def render(self, examples: Examples) -> list[Prompt]:
-        return [self._prompt(ids, labels) for ids, labels in zip(examples.input_ids, examples.labels, strict=True)]
+    @property
+    def told(self) -> int | None:
+        """How many tokens of every row tell what all that follows them asks for; None where rows are not so."""
+        return None
 
-    def _prompt(self, ids: IntArray, labels: IntArray) -> Prompt:
-        """Every question as "=?" behind its token; an answer that the row goes on to give is left out."""
-        words, answers, given = [], [], UNASKED
-        for token, label in zip(ids.tolist(), labels.tolist(), strict=True):
-            if token != given or not self.answers_follow:
-                words.append(self.word(token))
-            if label != UNASKED:
-                words.append("=?")
-                answers.append(self.word(label))
-            given = label
-        return Prompt(" ".join(words), tuple(answers))
+    def render(self, examples: Examples) -> list[Prompt]:
+        rows = zip(examples.input_ids, examples.labels, strict=True)
+        return [worded(ids, labels, self.word, self.answers_follow) for ids, labels in rows]
 
     def rows_of_block(self, identity: str, split: Split, block: int, rows: int) -> Examples:
         rng = block_generator(identity, block)
@@ -101,3 +96,16 @@ class TokenTask(BlockTask, frozen=True, extra="forbid"):
             f"{self.spec()} has only about {2 ** self.row_bits():.0f} different rows, too few to keep train, valid and "
             f"test apart; use a larger vocabulary or load"
         )
+
+
+def worded(ids: IntArray, labels: IntArray, word: Callable[[int], str], answers_follow: bool) -> Prompt:
+    """A row as text, every question as "=?" behind its token; an answer that the row goes on to give is left out."""
+    words, answers, given = [], [], UNASKED
+    for token, label in zip(ids.tolist(), labels.tolist(), strict=True):
+        if token != given or not answers_follow:
+            words.append(word(token))
+        if label != UNASKED:
+            words.append("=?")
+            answers.append(word(label))
+        given = label
+    return Prompt(" ".join(words), tuple(answers))
