@@ -30,7 +30,10 @@ TINY = {
     "delta-net": [{"heads": 2, "chunk_size": 16}, {"allow_neg_eigval": True, "output_gate": True, "conv_size": 0}],
     "gla": [{"heads": 2}, {"heads": 4, "conv_size": 3, "gate_temperature": 0.5, "expand_k": 1.0}],
     "retention": [{"heads": 4, "chunk_size": 16}, {"heads": 2, "rope": False, "conv_size": 3}],
-    "linear-attention": [{"chunk_size": 16}, {"heads": 2, "feature_map": "identity", "expand_v": 2.0, "conv_size": 0}],
+    "linear-attention": [
+        {"heads": 4, "chunk_size": 16},
+        {"heads": 2, "feature_map": "identity", "expand_v": 2.0, "conv_size": 0},
+    ],
     "base-conv": [{"kernel": 3}, {"kernel": "long", "length": 128}],
     "hyena": [{"length": 128, "filter_width": 8}, {"length": 7, "conv_size": 0, "frequency": 5.0}],
     "h3": [{}, {"head_width": 4, "state": 6, "conv_size": 0, "dt_min": 0.1, "dt_max": 1.0}],

@@ -13,7 +13,14 @@ from mnemic.modules.norms import GatedRMSNorm, RMSNorm
 from mnemic.modules.short_convolution import ShortConvolution
 from mnemic.ops.flash_linear_attention import Backend
 
-__all__ = ["MatrixStateConfig", "MatrixStateMemory", "MatrixStateMixer", "whole_channels", "without_padding"]
+__all__ = [
+    "MatrixStateConfig",
+    "MatrixStateMemory",
+    "MatrixStateMixer",
+    "default_heads",
+    "whole_channels",
+    "without_padding",
+]
 
 
 class MatrixStateConfig(MixerConfig):
@@ -115,6 +122,11 @@ def without_padding(x: Tensor, step: Step) -> Tensor:
     if real is None:
         return x
     return x * real.view(real.shape[0], 1, real.shape[1], *[1] * (x.ndim - 3)).to(x.dtype)
+
+
+def default_heads(channels: int) -> int:
+    """4 heads, or 2, or 1: as many as leave each 32 key channels, below which few pairs fit into a matrix."""
+    return next((heads for heads in (4, 2) if channels % heads == 0 and channels // heads >= 32), 1)
 
 
 def whole_channels(name: str, factor: float, width: int, heads: int = 1) -> int:

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mnemic.modules.matrix_state import MatrixStateConfig, whole_channels
+from mnemic.modules.matrix_state import MatrixStateConfig, default_heads, whole_channels
 from mnemic.modules.memory import Step
 from mnemic.modules.mixer import MixerConfig
 from mnemic.modules.normalised_state import NormalisedStateMixer
@@ -15,7 +15,7 @@ __all__ = ["LinearAttention", "LinearAttentionConfig"]
 
 
 class LinearAttentionConfig(MatrixStateConfig):
-    heads: int = Field(4, ge=1, description="heads")
+    heads: int | None = Field(None, ge=1, description="heads; None: 4, or as many as have 32 key channels each")
     expand_k: float = Field(1.0, gt=0, description="channels of all queries over the width")
     expand_v: float = Field(1.0, gt=0, description="channels of all values over the width")
     feature_map: FeatureMap = Field("elu", description="on queries and keys: elu (elu(x) + 1), relu or identity")
@@ -25,8 +25,8 @@ class LinearAttentionConfig(MatrixStateConfig):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> "LinearAttentionConfig":
-        whole_channels("expand_k", self.expand_k, self.width, self.heads)
-        whole_channels("expand_v", self.expand_v, self.width, self.heads)
+        whole_channels("expand_k", self.expand_k, self.width, self.resolved_heads)
+        whole_channels("expand_v", self.expand_v, self.width, self.resolved_heads)
         if self.normaliser and self.feature_map not in POSITIVE:
             raise ValueError(
                 f"normaliser divides by a sum of weights, which feature_map '{self.feature_map}' may make zero or "
@@ -37,6 +37,10 @@ class LinearAttentionConfig(MatrixStateConfig):
     @property
     def normalises(self) -> bool:
         return self.feature_map in POSITIVE if self.normaliser is None else self.normaliser
+
+    @property
+    def resolved_heads(self) -> int:
+        return self.heads or default_heads(int(self.expand_k * self.width))
 
 
 class LinearAttention(NormalisedStateMixer):
@@ -51,9 +55,11 @@ class LinearAttention(NormalisedStateMixer):
     config_class: ClassVar[type[MixerConfig]] = LinearAttentionConfig
 
     def __init__(self, config: LinearAttentionConfig, layer_index: int) -> None:
-        key, value = (int(factor * config.width / config.heads) for factor in (config.expand_k, config.expand_v))
+        key, value = (
+            int(factor * config.width / config.resolved_heads) for factor in (config.expand_k, config.expand_v)
+        )
         super().__init__(
-            config, layer_index, heads=config.heads, key_width=key, value_width=value, features=key,
+            config, layer_index, heads=config.resolved_heads, key_width=key, value_width=value, features=key,
             normalises=config.normalises, eps=1e-10,
         )  # fmt: skip
 

@@ -7,7 +7,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mnemic.modules.matrix_state import MatrixStateConfig, MatrixStateMixer, whole_channels, without_padding
+from mnemic.modules.matrix_state import (
+    MatrixStateConfig,
+    MatrixStateMixer,
+    default_heads,
+    whole_channels,
+    without_padding,
+)
 from mnemic.modules.memory import Step
 from mnemic.modules.mixer import MixerConfig
 from mnemic.modules.rotary import apply_rotary, rotary_frequencies
@@ -17,7 +23,9 @@ __all__ = ["Retention", "RetentionConfig"]
 
 
 class RetentionConfig(MatrixStateConfig):
-    heads: int = Field(4, ge=1, description="heads, each with a pace of its own")
+    heads: int | None = Field(
+        None, ge=1, description="heads, each with a pace of its own; None: 4, or as many as have 32 key channels each"
+    )
     expand_v: float = Field(2.0, gt=0, description="channels of all values over the width")
     conv_size: int = Field(0, ge=0, description="taps of the short convolution on q, k and v; 0: none, as published")
     rope: bool = Field(True, description="rotary positions")
@@ -25,11 +33,17 @@ class RetentionConfig(MatrixStateConfig):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> "RetentionConfig":
-        key = whole_channels("queries", 1.0, self.width, self.heads)
+        key = whole_channels("queries", 1.0, self.width, self.resolved_heads)
         if self.rope and key % 2:
-            raise ValueError(f"rope turns pairs of channels, but heads={self.heads} gives each {key}; set rope=false")
-        whole_channels("expand_v", self.expand_v, self.width, self.heads)
+            raise ValueError(
+                f"rope turns pairs of channels, but heads={self.resolved_heads} gives each {key}; set rope=false"
+            )
+        whole_channels("expand_v", self.expand_v, self.width, self.resolved_heads)
         return self
+
+    @property
+    def resolved_heads(self) -> int:
+        return self.heads or default_heads(self.width)
 
 
 class Retention(MatrixStateMixer):
@@ -44,8 +58,8 @@ class Retention(MatrixStateMixer):
     config_class: ClassVar[type[MixerConfig]] = RetentionConfig
 
     def __init__(self, config: RetentionConfig, layer_index: int) -> None:
-        key, value = config.width // config.heads, int(config.expand_v * config.width / config.heads)
-        super().__init__(config, layer_index, heads=config.heads, key_width=key, value_width=value)
+        key, value = config.width // config.resolved_heads, int(config.expand_v * config.width / config.resolved_heads)
+        super().__init__(config, layer_index, heads=config.resolved_heads, key_width=key, value_width=value)
 
     def recur(
         self, q: Tensor, k: Tensor, v: Tensor, beside: Tensor, state: Tensor | None, step: Step
