@@ -96,7 +96,7 @@ def check_rule(rule: Rule) -> None:
 
 def neural_memory(
     q: Tensor, k: Tensor, v: Tensor, gates: Gates, weights: Sequence[Tensor], momenta: Sequence[Tensor] | None = None,
-    *, rule: Rule, norm: Norm | None = None, checkpoint_every: int | None = None,
+    *, rule: Rule, norm: Norm | None = None, complete: Tensor | None = None, checkpoint_every: int | None = None,
 ) -> tuple[Tensor, Weights, Weights]:  # fmt: skip
     """Read a sequence.
 
@@ -105,6 +105,8 @@ def neural_memory(
         weights: dual state [B, H, I, O] of every layer, or [1, H, I, O] where all sequences begin alike.
         momenta: S, of the weights' shapes; None for zeros.
         norm: weight and bias [H, D] of the memory's norm.
+        complete: [B, N] of bool, for T = N C: False for chunks that are not full yet. What they write is read inside
+            them, and not handed on. None where all are.
         checkpoint_every: groups of so many chunks keep their inputs only, and are run again in the backward pass.
 
     Returns:
@@ -133,7 +135,7 @@ def neural_memory(
         head_norm = Norm(*by_head)
         outputs = []
         for start, stop in _spans(time, rule.chunk_size):
-            chunks = _chunks(q, k, v, gates, start, stop, min(rule.chunk_size, stop - start), rule, dtype)
+            chunks = _chunks(q, k, v, gates, start, stop, min(rule.chunk_size, stop - start), rule, dtype, complete)
             step = checkpoint_every or len(chunks)
             for first in range(0, len(chunks), step):
                 group = chunks[first : first + step]
@@ -164,6 +166,7 @@ class _Chunk:
     layers: tuple[Coefficients, ...]
     faded: tuple[Tensor | None, ...]
     total_rate: tuple[Tensor, ...]
+    complete: Tensor | None
 
 
 def _run(chunks: Sequence[_Chunk], state: _State, norm: Norm, rule: Rule) -> tuple[Tensor, _State]:
@@ -203,8 +206,13 @@ def _one_chunk(chunk: _Chunk, state: _State, norm: Norm, rule: Rule) -> tuple[Te
             for c, w, total, (_, s) in zip(chunk.layers, state.weights, chunk.total_rate, after, strict=True)
             if s is not None
         ]
-    momenta = tuple(s for _, s in after if s is not None)
-    return y, _State(tuple(retention.settle(w) for w, _ in after), momenta)
+    new = _State(tuple(retention.settle(w) for w, _ in after), tuple(s for _, s in after if s is not None))
+    return y, new if chunk.complete is None else _chosen(chunk.complete, new, state)
+
+
+def _chosen(complete: Tensor, new: _State, old: _State) -> _State:
+    pairs = ((new.weights, old.weights), (new.momenta, old.momenta))
+    return _State(*(tuple(torch.where(complete, n, o) for n, o in zip(*pair, strict=True)) for pair in pairs))
 
 
 def _overlap(x: Tensor, written: Tensor, writes: Tensor) -> Tensor:
@@ -236,7 +244,16 @@ def _cut(delta: Tensor, most: float) -> Tensor:
 
 
 def _chunks(
-    q: Tensor, k: Tensor, v: Tensor, gates: Gates, start: int, stop: int, size: int, rule: Rule, dtype: torch.dtype
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Gates,
+    start: int,
+    stop: int,
+    size: int,
+    rule: Rule,
+    dtype: torch.dtype,
+    complete: Tensor | None,
 ) -> list[_Chunk]:
     """The chunks from `start` to `stop`, which is a whole number of them, with everything that needs no weights."""
 
@@ -271,6 +288,9 @@ def _chunks(
         decays = rule.predicts_with == "decayed" and keep_ is not None
         faded.append(_cumulative(keep_) if decays and keep_ is not None else None)
         totals.append(rate_.sum(-1)[..., None, None])
+    full = None
+    if complete is not None:
+        full = complete.repeat_interleave(q.shape[1], 0).T[:, :, None, None]
     tokens = [chunked(x) for x in (q, k, v)]
     thresholds = chunked(gates.threshold[..., None]) if gates.threshold is not None else None
     return [
@@ -282,6 +302,7 @@ def _chunks(
             tuple(c.at(n) for c in layers),
             tuple(None if f is None else f[n] for f in faded),
             tuple(total[n] for total in totals),
+            None if full is None else full[n],
         )
         for n in range(len(tokens[0]))
     ]
