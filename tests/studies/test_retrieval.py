@@ -11,6 +11,7 @@ from recall_data import locomo_folder, musique_folder
 from mnemic.catalogue import STUDIES, resolve
 from mnemic.cli import cli
 from mnemic.errors import UsageError
+from mnemic.llm import FakeLLM
 from mnemic.report.records import read_records
 from mnemic.storage.evaluating import Asked, Evaluation
 from mnemic.storage.view import Query
@@ -149,6 +150,38 @@ def test_the_filter_that_knows_keeps_what_the_evidence_states_and_nothing_else(f
     assert knowing.kept("In which town was the director of Blue Harbour born?", facts) == [0, 2]
     assert knowing.kept("In which land was the director of Blue Harbour born?", facts) == [0, 2, 3]
     assert knowing.kept("Who is it?", facts) == []
+
+
+@pytest.mark.parametrize("name", ["hipporag", "hipporag2"])
+def test_a_language_model_indexes_a_corpus(name: str, folder: Path, tmp_path: Path) -> None:
+    (folder / "musique/openie_made_up.json").unlink()
+    stated = {
+        "Blue Harbour was directed": {"subject": "Blue Harbour", "predicate": "directed by", "object": "Anna Petrova"},
+        "Anna Petrova was born": {"subject": "Anna Petrova", "predicate": "born in", "object": "Tallinn"},
+    }
+    client = FakeLLM(
+        [
+            ("Night Ferry was", "nonsense"),
+            *((text, lambda call, fact=fact: _replied(call, fact)) for text, fact in stated.items()),
+            ("", lambda call: _replied(call, None)),
+        ]
+    )
+    run = resolve(STUDIES[name].target)
+    result = run("gpu", 1, tmp_path / "run", data=folder / "musique", client=client)
+    assert not result.claims[0].holds  # of one passage the model made nonsense
+    costs = dict(result.sheets[0].rows)
+    assert costs["passages"] == "18"
+    assert costs["without a usable answer"] == "1"
+    assert costs["phrases and facts"].endswith("and 2")
+    assert len(result.records) == len(result.sheets[1].rows)
+    with pytest.raises(UsageError, match="--teacher URL --model NAME"):
+        run("gpu", 1, tmp_path / "other", data=folder / "musique")
+
+
+def _replied(call, fact: dict[str, str] | None) -> dict:
+    if call.tag == "passage facts":
+        return {"facts": [fact] if fact else []}
+    return {"helpful": [1]} if call.tag == "fact filter" else {"entities": ["Blue Harbour"]}
 
 
 def test_longest_phrases_of_a_question(folder: Path) -> None:

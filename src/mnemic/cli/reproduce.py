@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from mnemic.catalogue import Study, find_study, resolve
+from mnemic.cli.teach.teacher import client, price_of, server_options
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 INTERRUPTED = 130
+_WORKERS = 16
 
 
 @click.command("reproduce", context_settings={"show_default": True})
@@ -44,6 +47,9 @@ INTERRUPTED = 130
     show_default="OUTPUT/vectors.db",
     help="File of vectors that are slow to make.",
 )
+@server_options(
+    "OpenAI-compatible server that indexes a corpus, for studies that do so at --scale gpu.", required=False
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else.")
 def command(
     name: str,
@@ -57,6 +63,7 @@ def command(
     data: Path | None,
     vectors: Path | None,
     as_json: bool,
+    **server: Any,
 ) -> None:
     """Test the claims of a paper: what it published, what is measured here, and whether the claim holds.
 
@@ -66,7 +73,7 @@ def command(
     mnemic reproduce hipporag --data DIR
     """
     entry = find_study(name)
-    on_data = _data_options(entry, data, vectors)
+    on_data = _data_options(entry, data, vectors, server)
     study = resolve(entry.target)
     from mnemic.cli.study_display import StudyDisplay
     from mnemic.training.runs import results_path
@@ -74,7 +81,9 @@ def command(
     directory = output or Path("runs") / f"{name}-{scale}-{seed}"
     _refuse_what_is_there(results_path(directory), resume)
     try:
-        with StudyDisplay() as display:
+        with ExitStack() as stack, StudyDisplay() as display:
+            if server["teacher"] is not None:
+                on_data["client"] = client({**server, "workers": _WORKERS}, directory, price_of(server), stack)
             result: StudyResult = study(scale, seed, directory, display, jobs=jobs, search=search, **on_data)
     except KeyboardInterrupt:
         again = shlex.join([*(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
@@ -85,13 +94,15 @@ def command(
         click.get_current_context().exit(1)
 
 
-def _data_options(study: Study, data: Path | None, vectors: Path | None) -> dict[str, Path | None]:
+def _data_options(study: Study, data: Path | None, vectors: Path | None, server: dict[str, Any]) -> dict[str, Any]:
     """What a study on given data takes beside the rest.
 
     Raises:
         UsageError: the data are missing, or the study makes its own.
     """
-    given = {"--data": data, "--vectors": vectors}
+    given = {"--data": data, "--vectors": vectors, "--teacher": server["teacher"]}
+    if server["teacher"] is not None and not server["model"]:
+        raise UsageError(f"--model is missing: which model of {server['teacher']} is to be asked?")
     if not study.data:
         named = [option for option, value in given.items() if value is not None and _by_hand(option)]
         if named:

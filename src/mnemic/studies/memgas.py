@@ -9,6 +9,8 @@ are read. C, which is ours: the best turn and the summary do better than MemGAS.
 from collections.abc import Mapping
 from pathlib import Path
 
+from mnemic.errors import UsageError
+from mnemic.llm import MeteredLLM
 from mnemic.report.claims import Claim
 from mnemic.report.sheets import Sheet
 from mnemic.storage.encoder import Encoder
@@ -85,16 +87,19 @@ def study(
     *,
     data: Path,
     vectors: Path | None = None,
+    client: MeteredLLM | None = None,
     jobs: int | None = None,
     search: bool = False,
 ) -> StudyResult:
     """Run the study; the seed draws the resamples behind every interval, and nothing else is drawn.
 
     Raises:
-        UsageError: a tuning seed, data that are not LoCoMo's, or an option for studies that train.
+        UsageError: a tuning seed, data that are not LoCoMo's, an option for studies that train, or scale gpu.
     """
-    check_start(scale, [seed])
+    check_start("laptop", [seed])
     refuse_options("memgas", jobs=jobs, search=search)
+    if scale == "gpu":
+        raise UsageError("memgas is studied at laptop scale only, where it takes minutes; leave --scale out")
     held = locomo(data)
     asked = ask(ARMS, _worlds(held), held, directory, vectors or directory / "vectors.db", Told(on_event, len(ARMS)))
     found = Found(ARMS, asked, held, seed)

@@ -25,7 +25,7 @@ from mnemic.storage.view import Method, View
 from mnemic.studies.measuring import Told, kept_or
 from mnemic.studies.retrieval_data import Data
 
-__all__ = ["ENCODER", "FIRST_WINDOW", "RecallArm", "Seen", "World", "ask", "refuse_options"]
+__all__ = ["ENCODER", "FIRST_WINDOW", "RecallArm", "Seen", "World", "ask", "opened_encoder", "refuse_options"]
 
 ENCODER = "minilm"
 """That of the studies, for it is the one that their reference figures come from."""
@@ -121,12 +121,16 @@ class _Worlds:
 
     def __call__(self, sees: str, encoder: str) -> Seen:
         if encoder not in self.encoders:
-            made = _encoder(encoder)
-            slow = encoder != DEFAULT_ENCODER
-            self.encoders[encoder] = CachedEncoder(_Watched(made, self.tell), self.cache) if slow else made
+            self.encoders[encoder] = opened_encoder(encoder, self.cache, self.tell)
         if (sees, encoder) not in self.made:
             self.made[sees, encoder] = self.worlds[sees](self.encoders[encoder])
         return self.made[sees, encoder]
+
+
+def opened_encoder(name: str, vectors: Path, tell: Told) -> Encoder:
+    """An encoder that says how far it is and keeps its vectors, if they are slow to make."""
+    made = _encoder(name)
+    return made if name == DEFAULT_ENCODER else CachedEncoder(_Watched(made, tell), vectors)
 
 
 def _encoder(name: str) -> Encoder:

@@ -10,7 +10,7 @@ from mnemic.errors import UsageError
 from mnemic.storage.corpora import Corpus, open_conversations, open_corpus
 from mnemic.storage.corpora.files import find
 
-__all__ = ["WHOLE", "Data", "locomo", "musique", "without_summaries"]
+__all__ = ["WHOLE", "Data", "locomo", "musique", "wiki", "without_summaries"]
 
 WHOLE = 100
 """Questions of the published MuSiQue subset; with fewer, thresholds are those for a part of it."""
@@ -44,6 +44,22 @@ def musique(path: Path) -> Data:
         lacks = "passages" if corpus is None else "questions" if not corpus.questions else "stored triples"
         raise UsageError(f"--data '{path}' has no {lacks}; it must be {find_study('hipporag').data}")
     return Data(f"corpus:{folder.name}", (corpus,), _digest(p for p in folder.iterdir() if ".json" in p.name))
+
+
+def wiki(path: Path) -> Data:
+    """A corpus to be indexed, with questions or without.
+
+    Raises:
+        UsageError: `path` holds none.
+    """
+    folder = path / "2wikimultihopqa" if (path / "2wikimultihopqa").is_dir() else path
+    if not folder.is_dir() or not find(folder, "corpus.json", "corpus.jsonl"):
+        raise UsageError(
+            f"--data '{path}' has no corpus.json; it must be a folder of passages, such as 2WikiMultihopQA"
+        )
+    return Data(
+        f"corpus:{folder.name}", (open_corpus(folder),), _digest(p for p in folder.iterdir() if ".json" in p.name)
+    )
 
 
 def locomo(path: Path) -> Data:

@@ -102,7 +102,7 @@ class Found:
             seed=self.seed,
             metrics=metrics,
             slices={"kind": tuple(self._slice(key, kind) for kind in self.kinds())},
-            cost=Cost.model_validate({"recall_seconds": asked.median_seconds}),
+            cost=Cost(read_seconds=asked.median_seconds),
             versions={**provenance.versions(), "code": provenance.digest_of(("storage", "studies"))},
             commit=provenance.commit(),
             hardware=provenance.hardware(torch.device("cpu")),
