@@ -90,9 +90,14 @@ class Comparison:
 
 
 def compare(
-    plan: Comparison, directory: Path, jobs: int | None = None, on_event: OnEvent | None = None
+    plan: Comparison,
+    directory: Path,
+    jobs: int | None = None,
+    on_event: OnEvent | None = None,
+    *,
+    on: str = "local",
 ) -> list[Record]:
-    """Run a comparison and return the records of its judged runs.
+    """Run a comparison and return the records of its judged runs; `on`: where they run, see `run_grid`.
 
     A memory's judged runs start as soon as its own search is over. A memory whose every learning rate failed is not
     judged; its failed searches are in `results.jsonl`.
@@ -108,7 +113,7 @@ def compare(
         rate = best_rate(of_memory, plan.training.stop_at) if len(of_memory) == len(plan.lr_grid) else None
         return [] if rate is None else [plan.judged_run(spec.memory, seed, rate) for seed in plan.seeds]
 
-    records = run_grid(plan.first_runs(), directory, jobs, on_event, judge)
+    records = run_grid(plan.first_runs(), directory, jobs, on_event, judge, on=on)
     return [record for record in records if record.purpose == "final"]
 
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,16 +21,16 @@ import torch
 
 from mnemic.errors import MnemicError
 from mnemic.training import provenance
-from mnemic.training.progress import Interrupted, Progress
+from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
 from mnemic.training.runs import RunSpec, run
 
-__all__ = ["INTERRUPTED", "read_json", "work"]
+__all__ = ["INTERRUPTED", "attempt", "read_json", "work", "write_progress"]
 
 INTERRUPTED = 75  # exit code: a checkpoint is written, run it again
 
 
 def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | None, code_version: str) -> None:
-    """The life of a worker process; it ends with an exit code of 0, 1 or INTERRUPTED."""
+    """The life of a worker process; it ends with an exit code of `attempt`."""
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the grid decides
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -40,14 +41,27 @@ def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | Non
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_device
     torch.set_num_threads(threads)
     provenance.adopt_code_version(code_version)
+    sys.exit(attempt(spec, directory, lambda progress: write_progress(directory, progress), stop.is_set))
 
-    def note(progress: Progress) -> None:
-        _write_json(directory / "progress.json", asdict(progress))
 
+def attempt(
+    spec: RunSpec,
+    directory: Path,
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
+    check: Callable[[], None] | None = None,
+) -> int:
+    """Run `spec`, and leave `failure.json` where it failed: 0 done, 1 failed, INTERRUPTED when it was asked to stop.
+
+    Args:
+        check: called first; what it raises is why the run failed.
+    """
     try:
-        run(spec, directory, on_progress=note, should_stop=stop.is_set)
+        if check is not None:
+            check()
+        run(spec, directory, on_progress=on_progress, should_stop=should_stop)
     except Interrupted:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except Exception as error:
         traceback.print_exc()
         is_ours = isinstance(error, MnemicError)
@@ -55,7 +69,12 @@ def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | Non
         _write_json(
             directory / "failure.json", {"error": message if is_ours else f"{message} (see {directory}/log.txt)"}
         )
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def write_progress(directory: Path, progress: Progress) -> None:
+    _write_json(directory / "progress.json", asdict(progress))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
