@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from method_records import method
 
 from mnemic.report.claims import Claim
 from mnemic.report.html import write_report
@@ -153,3 +154,16 @@ def test_charts_read_aloud(opened):
     tab = opened()
     image = tab.get_by_role("img", name="Recall against memory")
     assert "attention 0.993 with 64 KiB" in image.locator("desc").text_content()
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_page_of_recall_methods_is_as_readable(browser, tmp_path, width):
+    path = tmp_path / "report.html"
+    write_report([method("plain", 0.0), method("better", 0.1), method("bm25", -0.1)], path, "Methods")
+    tab = browser.new_page(viewport={"width": width, "height": 800})
+    tab.goto(path.as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(box => box.open = true)")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    assert tab.evaluate(OUTSIDE) == []
+    assert min(contrast for contrast, _ in tab.evaluate(CONTRASTS)) >= 4.5
+    tab.close()

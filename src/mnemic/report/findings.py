@@ -27,13 +27,14 @@ def leaders(groups: Sequence[Group]) -> list[Group]:
         return []
     sign = -1.0 if scored[0][0].first.asks_for_answers else 1.0
     ranked = sorted(scored, key=lambda pair: sign * pair[1].mean)
-    best = ranked[0][1]
-    return [group for group, score in ranked if _not_told_apart(group, score, best)]
+    best = ranked[0]
+    return [group for group, score in ranked if _not_told_apart((group, score), best)]
 
 
-def _not_told_apart(group: Group, score: Estimate, best: Estimate) -> bool:
-    """Question by question, which tells more than two intervals, where both answered the same questions."""
-    return score.overlaps(best) if group.beside_best is None else group.beside_best.high >= 0
+def _not_told_apart(one: tuple[Group, Estimate], best: tuple[Group, Estimate]) -> bool:
+    """Question by question, which tells more than two intervals, where `one` was compared with this best so."""
+    gain = one[0].beside_best
+    return one[1].overlaps(best[1]) if gain is None or best[0].beside_best is not None else gain.high >= 0
 
 
 def headline(groups: Sequence[Group]) -> str:
