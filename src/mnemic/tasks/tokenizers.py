@@ -79,6 +79,10 @@ class FastTokenizer:
     def decode(self, ids: IntArray) -> str:
         return str(self._backend.decode(ids.tolist(), skip_special_tokens=False))
 
+    def file_content(self) -> str:
+        """As the library keeps it in a file, JSON."""
+        return str(self._backend.to_str())
+
 
 class PythonTokenizer:
     """A transformers tokenizer that has no backend in the `tokenizers` library."""
