@@ -158,6 +158,12 @@ _SYSTEMS = (
         memory="H·K·(V+1) float32 values + convolution",
     ),
     System(
+        name="titans-lmm", place="state", target="mnemic.state.titans_lmm:TitansLMM",
+        title="Titans: long-term memory", paper="Behrouz et al. 2025", arxiv="2501.00663", study="titans",
+        summary="The weights of a small network, trained on every key and value with momentum and forgetting.",
+        memory="2·H·2·E·D² float32 values + a chunk's tokens + convolution",
+    ),
+    System(
         name="base-conv", place="state", target="mnemic.state.base_conv:BaseConv",
         title="BaseConv", paper="Arora et al. 2023", arxiv="2312.04927", study="zoology",
         summary="A gate times a convolution, with a short kernel or a filter over the whole context.",
@@ -332,6 +338,31 @@ _TASKS = (
         name="key-facts", target="mnemic.tasks.key_facts:KeyFacts",
         title="Key facts in noise, answered directly or after a note", source="after Ma et al. 2025 (2505.03320)",
         example="key-facts:length=16-32,form=note",
+    ),
+    Task(
+        name="variable-tracking", target="mnemic.tasks.variable_tracking:VariableTracking",
+        title="Variable tracking: values that pass from name to name", source="Hsieh et al. 2024, RULER (2404.06654)",
+        example="variable-tracking:form=tokens,chains=2,hops=2",
+    ),
+    Task(
+        name="needle", target="mnemic.tasks.needle:Needle",
+        title="Needles in a haystack, in RULER's eight settings", source="Hsieh et al. 2024, RULER (2404.06654)",
+        example="needle:form=tokens,preset=multikey_1,length=64",
+    ),
+    Task(
+        name="frequent-words", target="mnemic.tasks.frequent_words:FrequentWords",
+        title="Which words come most often", source="Hsieh et al. 2024, RULER (2404.06654)",
+        example="frequent-words:form=tokens,length=128,top=2",
+    ),
+    Task(
+        name="question-answering", target="mnemic.tasks.question_answering:QuestionAnswering",
+        title="Questions about paragraphs of yours among others", source="Hsieh et al. 2024, RULER (2404.06654)",
+        example="question-answering:path/to/questions.jsonl",
+    ),
+    Task(
+        name="phonebook", target="mnemic.tasks.phonebook:Phonebook",
+        title="A phonebook, and the number of one of its names", source="Jelassi et al. 2024 (2402.01032)",
+        example="phonebook:form=tokens,entries=8",
     ),
     Task(
         name="text", target="mnemic.tasks.text:TextTask",

@@ -71,6 +71,10 @@ class TokenTask(BlockTask, frozen=True, extra="forbid"):
     def rows_of_block(self, identity: str, split: Split, block: int, rows: int) -> Examples:
         rng = block_generator(identity, block)
         drawn = self.draw(rng, rows) if self.row_bits() >= FEW_ROWS_BITS else self._draw_apart(rng, split, rows)
+        return self.with_training(drawn)
+
+    def with_training(self, drawn: Examples) -> Examples:
+        """The rows with what `train_on` says is trained."""
         if self.train_on == "asked":
             return drawn
         trained = np.ones_like(drawn.loss_mask)
