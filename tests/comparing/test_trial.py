@@ -112,3 +112,21 @@ def test_vectors_are_made_once_and_their_time_is_still_counted():
     assert encoder.settle() > 0
     assert encoder.settle() == 0
     assert encoder.encode([]).shape == (0, 8)
+
+
+def test_a_question_is_embedded_once_until_it_is_to_be_timed_again():
+    class Counting(HashingEncoder):
+        made = 0
+
+        def encode(self, texts):
+            self.made += 1
+            return super().encode(texts)
+
+    inner = Counting(dim=8)
+    encoder = TimedEncoder(inner).untimed()
+    assert (encoder.encode(["a"]) == encoder.encode(["a"])).all()
+    assert inner.made == 1
+    assert (encoder.encode(["b"]) == inner.encode(["b"])).all()
+    encoder.forget()
+    encoder.encode(["b"])
+    assert inner.made == 4

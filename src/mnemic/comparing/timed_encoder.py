@@ -1,4 +1,5 @@
-"""An encoder that makes each vector once, and says how long the vectors that it did not make would have taken."""
+"""Encoders for timing: one that makes each vector once and says how long the others would have taken, and one that does
+not make the last ones again."""
 
 import threading
 import time
@@ -9,7 +10,27 @@ from numpy.typing import NDArray
 
 from mnemic.storage.encoder import Encoder
 
-__all__ = ["TimedEncoder"]
+__all__ = ["LastTexts", "TimedEncoder"]
+
+
+class LastTexts:
+    """An encoder that is not asked the same twice in a row, until it is told to forget: a question that is searched for
+    twice is timed once, and paid for once."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.name, self.revision, self.dim = encoder.name, encoder.revision, encoder.dim
+        self._encoder = encoder
+        self._last: tuple[list[str], NDArray[np.float32]] | None = None
+
+    def forget(self) -> None:
+        self._last = None
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `Encoder.encode`."""
+        last = self._last
+        if last is None or last[0] != list(texts):
+            self._last = last = (list(texts), self._encoder.encode(texts))
+        return last[1]
 
 
 class TimedEncoder:
@@ -26,10 +47,9 @@ class TimedEncoder:
         self._known: dict[str, tuple[NDArray[np.float32], float]] = {}
         self._lock = threading.Lock()
 
-    @property
-    def untimed(self) -> Encoder:
-        """The encoder itself, which remembers nothing."""
-        return self._encoder
+    def untimed(self) -> "LastTexts":
+        """The encoder itself, which remembers nothing but what it was asked last."""
+        return LastTexts(self._encoder)
 
     def settle(self) -> float:
         """What is owed, and nothing is from then on."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mnemic.comparing.methods import Extraction, MethodSpec
-from mnemic.comparing.timed_encoder import TimedEncoder
+from mnemic.comparing.timed_encoder import LastTexts, TimedEncoder
 from mnemic.comparing.watched import Watched
 from mnemic.errors import MnemicError
 from mnemic.llm import MeteredLLM, Totals
@@ -122,14 +122,15 @@ def _run_corpus(
         if corpus.asked:
             store.search(corpus.asked[0].text, k=work.deepest, method=work.method)
     trial.build_seconds += time.perf_counter() - began + work.encoder.settle()
-    with MemoryStore.open(path, encoder=work.encoder.untimed) as store:
+    encoder = work.encoder.untimed()
+    with MemoryStore.open(path, encoder=encoder) as store:
         for event in last:
             began = time.perf_counter()
             _add(store, [event], reads, corpus.name)
             trial.write_seconds.append(time.perf_counter() - began)
             tell("adding", 1)
         _extract(work, store, reads)
-        _ask_all(work, corpus, store, tell)
+        _ask_all(work, corpus, store, encoder, tell)
     trial.bytes += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
@@ -172,11 +173,14 @@ def _extract(work: _Work, store: MemoryStore, reads: Extraction) -> None:
     work.trial.unextracted += report.failed + report.dead
 
 
-def _ask_all(work: _Work, corpus: Corpus, store: MemoryStore, tell: Callable[[str, int], None]) -> None:
+def _ask_all(
+    work: _Work, corpus: Corpus, store: MemoryStore, encoder: LastTexts, tell: Callable[[str, int], None]
+) -> None:
     stored = store.stats().passages
     for number, question in enumerate(corpus.asked):
         if not number:
             store.search(question.text, k=work.deepest, method=work.method)  # reads what the writes above added
+        encoder.forget()
         began = time.perf_counter()
         hits = store.search(question.text, k=work.deepest, method=work.method)
         seconds = time.perf_counter() - began
