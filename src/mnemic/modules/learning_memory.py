@@ -257,7 +257,7 @@ class LearningMemoryMixer(Mixer):
 
     @torch.no_grad()
     def _warn_where_it_diverges(self, weights: Weights) -> None:
-        if self._warned:
+        if self._warned or weights[0].is_meta:
             return
         size = torch.stack([w.square().mean().sqrt() for w in weights]).max()
         if not size < LARGEST_WEIGHTS:
