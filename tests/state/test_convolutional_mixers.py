@@ -67,6 +67,20 @@ def test_the_filter_of_hyena_fades_as_it_says():
         )
 
 
+def test_decoding_follows_weights_that_change_in_the_middle():
+    layer, x = hyena(length=7), tokens(12)
+    memory = layer.new_memory(1, device=x.device, dtype=x.dtype)
+    with torch.no_grad():
+        for t in range(12):
+            if t == 6:
+                layer.filter.outer.weight.data.mul_(-2.0)  # in place and past autograd's version counter
+                before = layer(x[:, :6], Step())
+            y = layer(x[:, t : t + 1], Step(memory=memory))
+        torch.testing.assert_close(y, layer(x, Step())[:, -1:], **EXACT)
+        layer.filter.outer.weight.data.div_(-2.0)
+        assert (before - layer(x[:, :6], Step())).abs().max() > 1e-3
+
+
 def test_the_memory_of_hyena_grows_up_to_its_filter_and_no_further():
     layer = hyena(length=7)
     conv = 2 * 18 * 4

@@ -28,12 +28,14 @@ def time_features(count: int, length: int, like: Tensor) -> Tensor:
 class FilteredPast(nn.Module):
     """y = h * x + skip(x), with the past inputs as its state; a subclass gives the filter h.
 
-    The filter is worked out anew at every call, so that nothing but weights and past inputs is kept.
+    The filter is worked out anew at every call; while single tokens are read without gradients, its L taps are kept
+    beside the weights, for all sequences, until these change.
     """
 
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()
         self.channels, self.length = channels, length
+        self._kept: tuple[list[tuple[int, float]], Tensor] | None = None
 
     def taps(self, count: int) -> Tensor:
         """[min(count, L), C]: the filter's first taps."""
@@ -55,7 +57,9 @@ class FilteredPast(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """x: [B, T, C] -> y: [B, T, C] and the new state [B, min(S+T, L-1), C]; real: [B, T], False on padding."""
         before = 0 if state is None else state.shape[1]
-        taps, kept = self.taps(before + x.shape[1]), min(before + x.shape[1], self.length - 1)
+        decoding = state is not None and x.shape[1] == 1 and not torch.is_grad_enabled()
+        taps = self._kept_taps()[: before + 1] if decoding else self.taps(before + x.shape[1])
+        kept = min(before + x.shape[1], self.length - 1)
         if real is None:
             y = long_convolution(x, taps, state) + self.skip(x)
             seen = x if state is None else torch.cat([state, x], dim=1)
@@ -65,6 +69,13 @@ class FilteredPast(nn.Module):
         x, past = inputs[:, before:], inputs[:, :before]
         y = long_convolution(x, taps, past) + self.skip(x)
         return y, None if state is None else last_real(inputs, real, kept)
+
+    def _kept_taps(self) -> Tensor:
+        """[L, C], worked out where a weight has moved or its sum has changed since the last time."""
+        weights = [(weight.data_ptr(), float(weight.sum())) for weight in self.parameters()]
+        if self._kept is None or self._kept[0] != weights:
+            self._kept = weights, self.taps(self.length)
+        return self._kept[1]
 
     def extra_repr(self) -> str:
         return f"{self.channels}, length={self.length}"
