@@ -11,7 +11,6 @@ from mnemic.storage.server.event_routes import add_event_routes
 from mnemic.storage.server.fact_routes import add_fact_routes
 from mnemic.storage.server.job_counts import JobCounter
 from mnemic.storage.server.limits import LARGEST_BODY, BodyLimit
-from mnemic.storage.server.mcp_route import add_mcp_route
 from mnemic.storage.server.metrics import Metrics, Observed
 from mnemic.storage.server.operation_routes import add_operation_routes, add_watching_routes
 from mnemic.storage.server.problems import Problem, add_problems
@@ -46,6 +45,8 @@ def make_app(
     for add_routes in (add_event_routes, add_fact_routes, add_operation_routes, add_watching_routes):
         add_routes(app)
     if with_mcp:
+        from mnemic.storage.server.mcp_route import add_mcp_route  # the SDK takes longest of all to import
+
         add_mcp_route(app, largest_body=largest_body)
     add_problems(app)
     app.add_middleware(BodyLimit, most=largest_body)

@@ -99,7 +99,7 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
     if any(each["type"] == "json_invalid" for each in error.errors()):
         return problem(400, "the body is not JSON", errors=wrong)
     kind = request.headers.get("content-type", "")
-    if "json" not in kind and any(each["loc"] == ("body",) for each in error.errors()):
+    if "json" not in kind and any(each["loc"] == ("body",) and each["type"] != "missing" for each in error.errors()):
         return problem(415, f"the body is '{kind:.80}'; send JSON, with Content-Type: application/json")
     first = wrong[0] if wrong else FieldProblem(field="request", reason="cannot be used")
     return problem(422, f"{first.field}: {first.reason}", errors=wrong)
