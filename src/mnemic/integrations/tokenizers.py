@@ -23,6 +23,7 @@ END = "<|end|>"
 """What the byte 0, which no text holds, stands for."""
 
 _END_OF_ROW = "EOS"
+_BARE = "{{ messages[-1]['content'] }}"  # a model of a task in tokens knows no roles, only rows
 
 
 def save_tokenizer(task: TaskConfig, folder: Path) -> None:
@@ -66,7 +67,9 @@ def _of_words(task: TokenTask) -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     filler = task.word(0)
     pad, end = _alone(filler), _alone(_END_OF_ROW if _END_OF_ROW in ids else filler)
-    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token=pad, eos_token=end, padding_side="left")
+    made = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token=pad, eos_token=end, padding_side="left")
+    made.chat_template = _BARE
+    return made
 
 
 def _alone(word: str) -> AddedToken:
