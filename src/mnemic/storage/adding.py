@@ -14,6 +14,7 @@ from mnemic.storage.jobs import queue_job
 from mnemic.storage.preparing import Prepared, prepared
 from mnemic.storage.records import Event, ItemReport
 from mnemic.storage.removing import recall_again
+from mnemic.storage.summaries import queue_summaries
 from mnemic.storage.tenants import begin_write, record_encoder
 from mnemic.storage.writing import existing, write_event
 
@@ -35,6 +36,15 @@ class _Ready:
     extracted: Sequence[Extracted]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Who else reads what is added: rules at once, a language model by a job; and whether sessions are summed up."""
+
+    rules: Rules | None
+    by_model: bool
+    summarise: bool
+
+
 def add_events(
     backend: Backend,
     tenant: int,
@@ -44,6 +54,7 @@ def add_events(
     keys: Sequence[str | None],
     rules: Rules,
     extract: Extract,
+    summarise: bool,
     actor: str,
 ) -> list[ItemReport]:
     """Write what is new; every batch that was written stays, whatever happens to the next.
@@ -51,11 +62,13 @@ def add_events(
     Args:
         keys: the idempotency key of each event.
         rules: finds entities in (title, text) of a passage without a language model.
+        summarise: queue a job for each session that something came to.
     """
+    asked = _Asked(rules if extract != "none" else None, extract == "llm", summarise)
     reports: list[ItemReport] = []
     for begin in range(0, len(events), BATCH):
         batch, names = events[begin : begin + BATCH], keys[begin : begin + BATCH]
-        reports += _add_batch(backend, tenant, encoder, batch, names, rules, extract, actor)
+        reports += _add_batch(backend, tenant, encoder, batch, names, asked, actor)
     return reports
 
 
@@ -65,8 +78,7 @@ def _add_batch(
     encoder: Encoder,
     events: Sequence[Event],
     keys: Sequence[str | None],
-    rules: Rules,
-    extract: Extract,
+    asked: _Asked,
     actor: str,
 ) -> list[ItemReport]:
     reports: dict[int, ItemReport] = {}
@@ -84,8 +96,8 @@ def _add_batch(
     reports |= backend.read(known, tenant)
     new = {index: item for index, item in items.items() if index not in reports}
     if new:
-        ready = _embedded(encoder, new, keys, rules if extract != "none" else None)
-        reports |= _write(backend, tenant, encoder, ready, actor, by_model=extract == "llm")
+        ready = _embedded(encoder, new, keys, asked.rules)
+        reports |= _write(backend, tenant, encoder, ready, actor, asked)
     return [reports[index] for index in range(len(events))]
 
 
@@ -113,19 +125,21 @@ def _extracted(item: Prepared, rules: Rules | None) -> list[Extracted]:
 
 
 def _write(
-    backend: Backend, tenant: int, encoder: Encoder, ready: Sequence[_Ready], actor: str, *, by_model: bool
+    backend: Backend, tenant: int, encoder: Encoder, ready: Sequence[_Ready], actor: str, asked: _Asked
 ) -> dict[int, ItemReport]:
     def work(tx: Transaction) -> dict[int, ItemReport]:
         begin_write(tx, tenant, rewrites=False)
         number = record_encoder(tx, tenant, encoder)
         reports: dict[int, ItemReport] = {}
+        recalled: list[int] = []
         for each in ready:
             there = existing(tx, tenant, each.item, each.key)
             if there is None:
                 report, seq = write_event(
                     tx, tenant, number, each.item, each.vectors, each.extracted, key=each.key, actor=actor
                 )
-                if by_model and each.item.event.facts is None:
+                recalled.append(seq)
+                if asked.by_model and each.item.event.facts is None:
                     queue_job(tx, tenant, "extract", seq)
             else:
                 seq, name, forgotten_at = there
@@ -133,7 +147,10 @@ def _write(
                 if forgotten_at is not None:
                     begin_write(tx, tenant, rewrites=True)
                     recall_again(tx, tenant, seq, name, actor)
+                    recalled.append(seq)
             reports[each.index] = report
+        if asked.summarise:
+            queue_summaries(tx, tenant, recalled)
         return reports
 
     return backend.write(work, tenant)

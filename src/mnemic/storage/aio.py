@@ -88,9 +88,16 @@ class AsyncMemoryStore:
         entities: Sequence[str] | None = None,
         facts: Sequence[NewFact | tuple[str, str, str]] | None = None,
         extract: Extract = "auto",
+        summarise: bool = False,
     ) -> AddReport:
         return await self._do(
-            self._store.add, events, idempotency_key=idempotency_key, entities=entities, facts=facts, extract=extract
+            self._store.add,
+            events,
+            idempotency_key=idempotency_key,
+            entities=entities,
+            facts=facts,
+            extract=extract,
+            summarise=summarise,
         )
 
     async def get(self, event_id: str) -> StoredEvent:
@@ -155,7 +162,7 @@ class AsyncMemoryStore:
         return await self._do(self._store.jobs, state, limit=limit)
 
     async def run_jobs(
-        self, client: MeteredLLM, *, max_seconds: float | None = None, max_jobs: int | None = None
+        self, client: MeteredLLM | None, *, max_seconds: float | None = None, max_jobs: int | None = None
     ) -> JobsReport:
         return await self._do(self._store.run_jobs, client, max_seconds=max_seconds, max_jobs=max_jobs)
 

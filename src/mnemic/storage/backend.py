@@ -51,8 +51,11 @@ class Transaction(Protocol):
         None: the database cannot tell."""
         ...
 
-    def claim_jobs(self, tenant: int, now: int, lease_until: int, owner: str, count: int) -> list[int]:
-        """Give up to `count` waiting jobs, or such whose lease ran out, to `owner`; no two callers get the same."""
+    def claim_jobs(
+        self, tenant: int, now: int, lease_until: int, owner: str, kinds: Sequence[str], count: int
+    ) -> list[int]:
+        """Give up to `count` waiting jobs of these kinds, or such whose lease ran out, to `owner`; no two callers get
+        the same."""
         ...
 
 

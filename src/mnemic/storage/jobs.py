@@ -1,6 +1,6 @@
 """Work for a language model, kept in the store until it is done: leased, tried again, counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mnemic.storage.backend import Transaction
@@ -30,13 +30,14 @@ Write = Callable[[Transaction], None]
 
 @dataclass(frozen=True)
 class Task:
-    """One job that this process may do now. `title` and `passages` (number, text) are of its event."""
+    """One job that this process may do now. `title`, `session` and `passages` (number, text) are of its event."""
 
     seq: int
     id: str
     kind: str
     attempts: int
     title: str
+    session: str
     passages: tuple[tuple[int, str], ...]
 
 
@@ -88,18 +89,19 @@ class Spent:
     cost: float | None
 
 
-def claim_job(tx: Transaction, tenant: int, owner: str) -> Task | None:
-    """A job that is due, or whose lease ran out, leased to `owner` for 10 minutes."""
+def claim_job(tx: Transaction, tenant: int, owner: str, kinds: Sequence[str]) -> Task | None:
+    """A job of one of these kinds that is due, or whose lease ran out, leased to `owner` for 10 minutes."""
     at = now()
-    claimed = tx.claim_jobs(tenant, at, at + LEASE, owner, 1)
+    claimed = tx.claim_jobs(tenant, at, at + LEASE, owner, kinds, 1)
     if not claimed:
         return None
-    [(name, kind, attempts, event, title)] = tx.rows(
-        "SELECT j.id, j.kind, j.attempts, j.event, e.title FROM job j JOIN event e ON e.seq = j.event WHERE j.seq = ?",
+    [(name, kind, attempts, event, title, session)] = tx.rows(
+        "SELECT j.id, j.kind, j.attempts, j.event, e.title, e.session "
+        "FROM job j JOIN event e ON e.seq = j.event WHERE j.seq = ?",
         claimed,
     )
     passages = tx.rows("SELECT seq, text FROM passage WHERE event = ? ORDER BY ordinal", (event,))
-    return Task(claimed[0], name, kind, attempts, title, tuple((seq, text) for seq, text in passages))
+    return Task(claimed[0], name, kind, attempts, title, session, tuple((seq, text) for seq, text in passages))
 
 
 def _end(tx: Transaction, task: Task, owner: str, spent: Spent, state: str, *, run_after: int, error: str) -> bool:

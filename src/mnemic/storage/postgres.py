@@ -148,13 +148,16 @@ class _Transaction:
         )
         return [row[0] for row in rows]
 
-    def claim_jobs(self, tenant: int, now: int, lease_until: int, owner: str, count: int) -> list[int]:
+    def claim_jobs(
+        self, tenant: int, now: int, lease_until: int, owner: str, kinds: Sequence[str], count: int
+    ) -> list[int]:
         waiting = [
             row[0]
             for row in self.rows(
-                "SELECT seq FROM job WHERE tenant = ? AND ((state IN ('queued', 'failed') AND run_after <= ?) "
+                "SELECT seq FROM job WHERE tenant = ? AND kind = ANY(?) "
+                "AND ((state IN ('queued', 'failed') AND run_after <= ?) "
                 "OR (state = 'running' AND lease_until <= ?)) ORDER BY run_after, seq LIMIT ? FOR UPDATE SKIP LOCKED",
-                (tenant, now, now, count),
+                (tenant, list(kinds), now, now, count),
             )
         ]
         self.run(

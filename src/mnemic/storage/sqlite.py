@@ -72,13 +72,16 @@ class _Transaction:
     def find_nearest(self, tenant: int, encoder: int, query: Vectors, count: int) -> list[int] | None:
         return None
 
-    def claim_jobs(self, tenant: int, now: int, lease_until: int, owner: str, count: int) -> list[int]:
+    def claim_jobs(
+        self, tenant: int, now: int, lease_until: int, owner: str, kinds: Sequence[str], count: int
+    ) -> list[int]:
         waiting = [
             seq
             for (seq,) in self.rows(
-                "SELECT seq FROM job WHERE tenant = ? AND ((state IN ('queued', 'failed') AND run_after <= ?) "
+                f"SELECT seq FROM job WHERE tenant = ? AND kind IN ({marks(kinds)}) "
+                "AND ((state IN ('queued', 'failed') AND run_after <= ?) "
                 "OR (state = 'running' AND lease_until <= ?)) ORDER BY run_after, seq LIMIT ?",
-                (tenant, now, now, count),
+                (tenant, *kinds, now, now, count),
             )
         ]
         self.run(

@@ -40,6 +40,7 @@ from mnemic.storage.reembedding import reembed
 from mnemic.storage.removing import erase_events, erase_stated_facts, forget_events
 from mnemic.storage.rule_extraction import extract_by_rules
 from mnemic.storage.searching import Searcher, check_filters
+from mnemic.storage.summaries import queue_summaries, summaries_about
 from mnemic.storage.tenants import Tenant, begin_write, check_name, find_tenant, make_tenant, other_encoder
 from mnemic.storage.times import Time, microseconds
 from mnemic.storage.transfer import Imported, export_tenant
@@ -178,6 +179,7 @@ class MemoryStore:
         entities: Sequence[str] | None = None,
         facts: Sequence[NewFact | tuple[str, str, str]] | None = None,
         extract: Extract = "auto",
+        summarise: bool = False,
     ) -> AddReport:
         """Keep events and make them findable. The same again, by source, content and time or by the key, changes
         nothing and is reported as a duplicate; one that cannot be kept is reported as failed and keeps no other back.
@@ -187,6 +189,7 @@ class MemoryStore:
             entities, facts: the caller's own extraction, of one event.
             extract: who else looks for entities and facts: "rules" at once, "llm" by a job that `run_jobs` does
                 (besides the rules), "none"; "auto" is "rules".
+            summarise: leave a job, for each session that something comes to, that sums it up.
         """
         if extract not in ("auto", "rules", "llm", "none"):
             raise UsageError(f"extract is '{extract}'; must be auto, rules, llm or none")
@@ -208,6 +211,7 @@ class MemoryStore:
             keys=keys,
             rules=extract_by_rules,
             extract=extract,
+            summarise=summarise,
             actor=self._actor,
         )
         return AddReport(tuple(reports))
@@ -347,7 +351,11 @@ class MemoryStore:
 
         def work(tx: Transaction, tenant: int) -> int:
             chosen = stored.choose_events(tx, tenant, ids, filter)
-            return forget_events(tx, tenant, chosen, self._actor)
+            about, left = summaries_about(tx, tenant, chosen)
+            count = forget_events(tx, tenant, chosen, self._actor)
+            forget_events(tx, tenant, about, self._actor)
+            queue_summaries(tx, tenant, left)
+            return count
 
         return self._changed(work)
 
@@ -372,7 +380,9 @@ class MemoryStore:
 
         def work(tx: Transaction, tenant: int) -> Erased:
             chosen = stored.choose_events(tx, tenant, ids, filter, subject=subject, everything=everything)
-            erased = erase_events(tx, tenant, chosen, self._actor)
+            about, left = summaries_about(tx, tenant, chosen)
+            erased = erase_events(tx, tenant, [*chosen, *about], self._actor)
+            queue_summaries(tx, tenant, left)
             if subject is None and not everything:
                 return erased
             names = None if subject is None else stored.names_of(subject)
@@ -412,19 +422,23 @@ class MemoryStore:
         return self._backend.read(lambda tx: find_jobs(tx, tenant, state, limit=limit), tenant)
 
     def run_jobs(
-        self, client: MeteredLLM, *, max_seconds: float | None = None, max_jobs: int | None = None
+        self, client: MeteredLLM | None, *, max_seconds: float | None = None, max_jobs: int | None = None
     ) -> JobsReport:
         """Do the jobs that are due with a language model, until none is. Several processes may do so at once.
 
         An endpoint that goes away loses nothing: its jobs stay, and are done when this is called again.
 
         Args:
+            client: None: only what needs no model is done, which is summing up sessions by their most central
+                sentences.
             max_seconds: no new job is begun after that.
             max_jobs: no more than that.
         """
         from mnemic.storage.job_runner import run_jobs
 
-        return run_jobs(self._backend, self._made(), client, max_seconds=max_seconds, max_jobs=max_jobs)
+        return run_jobs(
+            self._backend, self._made(), client, lambda: self.encoder, max_seconds=max_seconds, max_jobs=max_jobs
+        )
 
     def retry_jobs(self) -> int:
         """Have failed and dead jobs tried again by the next `run_jobs`. How many."""

@@ -22,6 +22,7 @@ __all__ = ["command"]
 @store_options
 @click.option("--state", type=click.Choice(["queued", "running", "done", "failed", "dead"]), help="Only these.")
 @click.option("--run", "server", metavar="URL", help="Do what is due with this OpenAI-compatible server.")
+@click.option("--offline", is_flag=True, help="Do what needs no model: sum up sessions by central sentences.")
 @click.option("--model", metavar="NAME", help="Model of that server.")
 @click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {LLM_KEY} if it is set.")
 @click.option("--max-seconds", type=click.FloatRange(0), help="Begin no job after that.")
@@ -33,6 +34,7 @@ def command(
     tenant: str,
     state: str | None,
     server: str | None,
+    offline: bool,
     model: str | None,
     api_key_env: str | None,
     max_seconds: float | None,
@@ -40,12 +42,15 @@ def command(
     retry: bool,
     as_json: bool,
 ) -> None:
-    """What waits for a language model, what was done and what it cost; with --run: do it.
+    """What waits for a language model, what was done and what it cost; with --run or --offline: do it.
 
     \b
     mnemic remember notes/ --extract llm
+    mnemic remember chat.jsonl --summarise
     mnemic jobs --run http://localhost:11434/v1 --model qwen3
     """
+    if offline and server is not None:
+        raise UsageError("--offline does jobs without a model; leave --run URL away, or --offline")
     if (server is None) != (model is None):
         raise UsageError("--run URL and --model NAME belong together")
     with open_for_reading(location, tenant) as store:
@@ -57,18 +62,21 @@ def command(
             with llm_client("--run", server, model, api_key_env, max_requests) as client:
                 _run(store, client, max_seconds, as_json)
             return
+        if offline:
+            _run(store, None, max_seconds, as_json)
+            return
         jobs = store.jobs(state)
     if as_json:
         click.echo(json.dumps({"jobs": [asdict(job) for job in jobs]}, ensure_ascii=False))
         return
     for job in jobs:
         told = f"  {job.error}" if job.error else ""
-        click.echo(f"{job.id}  {job.kind:<8} {job.state:<8} {job.tokens_in + job.tokens_out:,} tokens{told}")
+        click.echo(f"{job.id}  {job.kind:<9} {job.state:<8} {job.tokens_in + job.tokens_out:,} tokens{told}")
     if not jobs:
         click.echo("no jobs", err=True)
 
 
-def _run(store: MemoryStore, client: LLMClient, max_seconds: float | None, as_json: bool) -> None:
+def _run(store: MemoryStore, client: LLMClient | None, max_seconds: float | None, as_json: bool) -> None:
     """Exits with 1 where a job failed or the run ended early."""
     report = store.run_jobs(client, max_seconds=max_seconds)
     if as_json:

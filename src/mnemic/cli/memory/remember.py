@@ -41,9 +41,17 @@ _AT_ONCE = 100  # events between two looks at the progress
     default="rules",
     help="Who looks for names and facts; llm leaves jobs for `mnemic jobs --run`.",
 )
+@click.option("--summarise", is_flag=True, help="Leave a job for each session that sums it up; see `mnemic jobs`.")
 @json_option
 def command(
-    path: str, location: str, tenant: str, encoder: str | None, form: str, extract: Extract, as_json: bool
+    path: str,
+    location: str,
+    tenant: str,
+    encoder: str | None,
+    form: str,
+    extract: Extract,
+    summarise: bool,
+    as_json: bool,
 ) -> None:
     """Remember a file, all files of a folder, or standard input.
 
@@ -64,7 +72,7 @@ def command(
     with open_for_writing(location, tenant, encoder) as store:
         for batch in _batches(found):
             events = [each for each in batch if not isinstance(each, Unreadable)]
-            reports = iter(store.add(events, extract=extract).items)
+            reports = iter(store.add(events, extract=extract, summarise=summarise).items)
             for each in batch:
                 report = ItemReport("failed", None, each.reason) if isinstance(each, Unreadable) else next(reports)
                 counts[report.status] += 1
