@@ -66,6 +66,10 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option("--device", type=click.Choice(["auto", "cpu"]), default="auto", help="auto: an accelerator, if any.")
 @click.option("--test-rows", type=click.IntRange(1), default=1000, help="Rows that judge, as far as there are.")
 @click.option("--jobs", type=click.IntRange(1), show_default="one per core or accelerator", help="Runs side by side.")
+@click.option(
+    "--on", metavar="PLACE", default="local", help="Where runs work: local, ray[:ADDRESS] or slurm[:PARTITION]."
+)
+@click.option("--track", metavar="NAME", multiple=True, help="tensorboard, wandb or trackio; may be given again.")
 @click.option("--encoder", default="wordllama", help="What embeds texts, for recall methods that name none.")
 @server_options("OpenAI-compatible server, for recall methods that ask a language model.", required=False)
 @click.option(
@@ -130,7 +134,8 @@ def _compare_models(
 ) -> None:
     from mnemic.training.processes import get_ready
 
-    get_ready()
+    if options["on"] == "local":
+        get_ready()
     from mnemic.cli.live import Display, JsonLines
     from mnemic.training.comparison import compare
     from mnemic.training.runs import results_path
@@ -143,7 +148,7 @@ def _compare_models(
     lines = JsonLines() if as_json else None
     with Display(plan, directory, lines) as display:
         try:
-            records = compare(plan, directory, options["jobs"], display)
+            records = compare(plan, directory, options["jobs"], display, on=options["on"])
         except KeyboardInterrupt:
             records = None
     write_reports(path, plan.task.spec(), as_json)
@@ -172,4 +177,5 @@ def _plan(task: str, memories: tuple[str, ...], options: dict[str, Any]) -> Comp
         validated("training", TrainConfig, training),
         options["test_rows"],
         shlex.join(["mnemic", *sys.argv[1:]]),
+        options["track"],
     )

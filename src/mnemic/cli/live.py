@@ -69,6 +69,7 @@ class Display:
         self.began = time.monotonic()
         self.kept = 0
         self.said: dict[str, float] = {}
+        self.warned: set[str] = set()
         self.rows = {memory: _Row(self._parameters(memory)) for memory in plan.memories}
         self._introduce(directory)
 
@@ -92,10 +93,21 @@ class Display:
             row.finished += 1
             self.kept += event.kind == "kept"
             self._finished(row, event.record)
+        self._warn(event)
         if self.live is not None:
             self.live.update(self._table(), refresh=True)
         else:
             self._line(event)
+
+    def _warn(self, event: Event) -> None:
+        """Said once each: a run that is started again, a tracker that failed."""
+        name = f"{event.spec.memory}, {_what(event.spec)}"
+        if event.kind == "retried":
+            self._say(f"{name}: {event.why}; it is started again")
+        for warning in (event.progress or {}).get("warnings", ()):
+            if warning not in self.warned:
+                self.warned.add(warning)
+                self._say(f"{name}: {warning}")
 
     def _finished(self, row: _Row, record: Record) -> None:
         if record.status == "failed":

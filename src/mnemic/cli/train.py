@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,9 @@ _LINE_SECONDS = 2.0
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--output", "--out", type=click.Path(path_type=Path), help="Folder of the run, not the file's own.")
 @click.option("--resume", is_flag=True, help="Go on from the folder's newest checkpoint.")
+@click.option("--track", metavar="NAME", multiple=True, help="tensorboard, wandb or trackio; may be given again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def command(config: Path, output: Path | None, resume: bool, as_json: bool) -> None:
+def command(config: Path, output: Path | None, resume: bool, track: tuple[str, ...], as_json: bool) -> None:
     """Train one model as the YAML file CONFIG describes it.
 
     \b
@@ -49,6 +51,7 @@ def command(config: Path, output: Path | None, resume: bool, as_json: bool) -> N
     from mnemic.training.runs import run
 
     spec, named = read_config(config)
+    spec = replace(spec, track=track)
     directory = output or named or Path("runs") / config.stem
     spec.check()
     _prepare(directory, resume)
@@ -145,8 +148,12 @@ class _Lines:
     def __init__(self) -> None:
         self.said_at = 0.0
         self.evaluated: tuple[float | None, float | None] | None = None
+        self.warned: set[str] = set()
 
     def __call__(self, progress: Progress) -> None:
+        for warning in set(progress.warnings) - self.warned:
+            self.warned.add(warning)
+            click.echo(f"note: {warning}", err=True)
         now, evaluated = time.monotonic(), (progress.valid_loss, progress.valid_accuracy)
         if os.environ.get("RANK", "0") != "0" or (now - self.said_at < _LINE_SECONDS and evaluated == self.evaluated):
             return

@@ -25,6 +25,7 @@ class Comparison:
         seeds: of the judged runs; the learning rate is chosen with TUNING_SEED.
         lr_grid: one value is taken without a search.
         training: of every run; its seed and lr are set here.
+        track: trackers, told of every run.
     """
 
     task: TaskConfig
@@ -35,6 +36,7 @@ class Comparison:
     training: TrainConfig = field(default_factory=TrainConfig)
     test_rows: int = 1000
     command: str = ""
+    track: tuple[str, ...] = ()
 
     def check(self) -> None:
         """
@@ -75,6 +77,7 @@ class Comparison:
             self.test_rows,
             lr_grid=self.lr_grid,
             command=self.command,
+            track=self.track,
         )
 
     def _training(self, seed: int, lr: float) -> TrainConfig:
@@ -85,7 +88,7 @@ class Comparison:
         on_edge = len(self.lr_grid) > 1 and lr in (min(self.lr_grid), max(self.lr_grid))
         return RunSpec(
             self.task, memory, self.shell, training, "final", self.test_rows,
-            lr_grid=self.lr_grid, lr_on_edge=on_edge, command=self.command,
+            lr_grid=self.lr_grid, lr_on_edge=on_edge, command=self.command, track=self.track,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ from mnemic.training.nonfinite import first_nonfinite
 from mnemic.training.objective import AskedLoss, training_batch
 from mnemic.training.optimizer import build_optimizer, learning_rate
 from mnemic.training.processes import leave_group_at_exit
-from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
+from mnemic.training.progress import Interrupted, OnProgress, OnStep, Progress, ShouldStop, StepNumbers
 from mnemic.training.recomputing import set_checkpointing
 from mnemic.training.result import Judge, TrainResult
 from mnemic.training.rows import Rows, largest_row
@@ -48,6 +49,7 @@ def train(
     keep_best: bool = False,
     judge: Judge | None = None,
     on_progress: OnProgress | None = None,
+    on_step: OnStep | None = None,
     should_stop: ShouldStop | None = None,
 ) -> TrainResult:
     """Train `model` in place on a task's training rows.
@@ -59,6 +61,7 @@ def train(
         keep_best: keep the weights of the best evaluation in `directory/best`, by `judge` or else by loss.
         judge: asked at every evaluation; its score stands in the curve as `valid_accuracy`.
         on_progress: called after every evaluation and about twice a second.
+        on_step: called after every step, and its evaluation if one is due.
         should_stop: asked after every step; when it says yes a checkpoint is written and Interrupted raised.
 
     Raises:
@@ -71,7 +74,7 @@ def train(
     training = _Training(model, task, config, directory, on_progress)
     if judge is not None and training.is_sharded:
         raise UsageError("judge cannot ask a model that is cut over processes; use shard=false, or leave judge out")
-    training.judge, training.keeps_best = judge, keep_best
+    training.judge, training.keeps_best, training.on_step = judge, keep_best, on_step
     return training.run(resume, should_stop)
 
 
@@ -99,6 +102,7 @@ class _Training:
         self.is_sharded = config.shard and self.processes > 1
         self.judge: Judge | None = None
         self.keeps_best = False
+        self.on_step: OnStep | None = None
         self.rows_at_once = config.batch_size // (self.processes * config.accumulation)
         self.state = State(fingerprint(task, config))
         self.is_warm = False
@@ -119,10 +123,14 @@ class _Training:
                 getattr(self.model, "model", self.model).compile()
             self.validation = self._validation_rows()
             for examples in self._batches():
-                self._step(examples)
+                numbers = self._step(examples)
                 is_evaluated = self._is_due(self.config.eval_every)
                 if is_evaluated:
                     self._evaluate()
+                    last = self.state.curve[-1]
+                    numbers = replace(numbers, valid_loss=last["valid_loss"], valid_accuracy=last["valid_accuracy"])
+                if self.on_step is not None:
+                    self.on_step(numbers)
                 if self._is_due(self.config.checkpoint_every) or self.state.is_over(self.config):
                     self.keeper.save(self.state)
                 self._report(at_once=is_evaluated)
@@ -163,13 +171,14 @@ class _Training:
                 raise UsageError(f"task {self.task.spec()} has no whole batch of training rows after row {position}")
             yield examples
 
-    def _step(self, examples: Examples) -> None:
+    def _step(self, examples: Examples) -> StepNumbers:
         began = time.perf_counter()
+        lr = learning_rate(self.state.step, self.config)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.state.step, self.config)
+            group["lr"] = lr
         try:
             loss = self._backward(examples)
-            self._clip_and_check(loss, examples)
+            norm = self._clip_and_check(loss, examples)
             self.optimizer.step()
         except (RuntimeError, MemoryError) as error:
             if not room.is_out_of_memory(error):
@@ -177,8 +186,10 @@ class _Training:
             raise MnemicError(self._out_of_memory()) from None
         self.optimizer.zero_grad(set_to_none=True)
         self.state.count_step(loss, self.config)
-        self.state.count_time(time.perf_counter() - began, examples.input_ids.size, steady=self.is_warm)
+        seconds, tokens = time.perf_counter() - began, examples.input_ids.size
+        self.state.count_time(seconds, tokens, steady=self.is_warm)
         self.is_warm = True
+        return StepNumbers(self.state.step, loss, lr, norm, tokens / seconds)
 
     def _backward(self, examples: Examples) -> float:
         """Gradients of the batch's mean loss, the same however it is cut: each piece is divided by the whole count."""
@@ -205,11 +216,12 @@ class _Training:
         starts = (first + index * self.rows_at_once for index in range(self.config.accumulation))
         return [examples[start : start + self.rows_at_once] for start in starts]
 
-    def _clip_and_check(self, loss: float, examples: Examples) -> None:
+    def _clip_and_check(self, loss: float, examples: Examples) -> float:
+        """The gradient's norm before it was clipped."""
         found = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
         norm = float(sharding.whole(found))
         if math.isfinite(loss) and math.isfinite(norm):
-            return
+            return norm
         what = f"the norm of the gradient is {norm}" if math.isfinite(loss) else f"the loss is {loss}"
         raise MnemicError(
             f"{what} at step {self.state.step + 1}; the first that is not finite is {self._first_bad(examples)}; "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mnemic.errors import MnemicError
 
-__all__ = ["Interrupted", "OnProgress", "Progress", "ShouldStop"]
+__all__ = ["Interrupted", "OnProgress", "OnStep", "Progress", "ShouldStop", "StepNumbers"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Progress:
         valid_loss, valid_accuracy: of the last evaluation.
         bytes_per_row: what one more row of a batch takes in memory.
         evaluated_at: step of the last evaluation.
+        warnings: what went wrong beside the run, such as a tracker.
     """
 
     phase: str
@@ -29,8 +30,32 @@ class Progress:
     valid_accuracy: float | None = None
     bytes_per_row: int | None = None
     evaluated_at: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class StepNumbers:
+    """What one optimiser step came to.
+
+    Attributes:
+        step: steps done, this one included.
+        loss: of the step's batch, in nats.
+        lr: of the step.
+        gradient_norm: before it was clipped.
+        tokens_per_second: of this step, all processes together.
+        valid_loss, valid_accuracy: where the step was followed by an evaluation.
+    """
+
+    step: int
+    loss: float
+    lr: float
+    gradient_norm: float
+    tokens_per_second: float
+    valid_loss: float | None = None
+    valid_accuracy: float | None = None
+
+
+OnStep = Callable[[StepNumbers], None]
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +15,17 @@ from torch import nn
 from transformers.utils.logging import disable_progress_bar
 
 from mnemic.catalogue import find_system, resolve
-from mnemic.errors import MnemicError, UsageError
+from mnemic.errors import MnemicError
 from mnemic.models import MnemicConfig, MnemicForCausalLM
 from mnemic.report.records import Record, append_record, read_records
 from mnemic.tasks.base import TaskConfig
-from mnemic.training import checkpoint, cost, provenance, randomness
+from mnemic.training import checkpoint, cost, provenance, randomness, sharding
 from mnemic.training.config import TrainConfig
 from mnemic.training.evaluation import evaluate
 from mnemic.training.loop import TrainResult, train
-from mnemic.training.progress import OnProgress, Progress, ShouldStop
+from mnemic.training.progress import OnProgress, OnStep, Progress, ShouldStop, StepNumbers
 from mnemic.training.shell import Shell, layers_of, model_config
+from mnemic.training.trackers import TrackedRun, Tracking, check_trackers
 from mnemic.training.variants import measure_variants
 
 __all__ = ["RunSpec", "failed_record", "folder_name", "is_current", "now", "results_path", "run"]
@@ -44,6 +45,7 @@ class RunSpec:
         lr_grid, lr_on_edge: how the learning rate was chosen, for the record.
         after: the run whose trained weights this one starts from, finished in the same grid; None: fresh weights.
         around: "module:function" that puts something to be trained around the fresh model; None: nothing.
+        track: trackers that are told of the run; no part of what decides it.
     """
 
     task: TaskConfig
@@ -58,6 +60,7 @@ class RunSpec:
     command: str = ""
     after: "RunSpec | None" = None
     around: str | None = None
+    track: tuple[str, ...] = ()
 
     @cached_property
     def model(self) -> MnemicConfig:
@@ -89,10 +92,9 @@ class RunSpec:
     def check(self) -> None:
         """
         Raises:
-            UsageError: memory, options or shell cannot be.
+            UsageError: memory, options, shell or trackers cannot be.
         """
-        if self.training.shard:
-            raise UsageError("shard=true: a run measures its model in one piece; leave shard out")
+        check_trackers(self.track)
         with torch.device("meta"):
             MnemicForCausalLM(self.model)
 
@@ -112,13 +114,37 @@ def run(
     model = spec.new_model()
     if spec.after is not None:
         _start_from(model, spec.after, directory)
+    tracking = _tracking(spec, directory)
+    try:
+        record = _trained_and_measured(spec, model, directory, started, tracking, on_progress, should_stop)
+        tracking.finish({name: value for name, value in record.metrics.items() if value is not None})
+    finally:
+        tracking.finish({})
+    return record
+
+
+def _trained_and_measured(
+    spec: RunSpec,
+    model: Any,
+    directory: Path,
+    started: str,
+    tracking: Tracking,
+    on_progress: OnProgress | None,
+    should_stop: ShouldStop | None,
+) -> Record:
+    def tell(progress: Progress) -> None:
+        if on_progress is not None:
+            on_progress(replace(progress, warnings=tuple(tracking.warnings)))
+
     trained = train(
-        model, spec.task, spec.training, directory, resume=True, on_progress=on_progress, should_stop=should_stop
-    )
+        model, spec.task, spec.training, directory, resume=True, on_progress=tell,
+        on_step=_logging_to(tracking) if spec.track else None, should_stop=should_stop,
+    )  # fmt: skip
+    model = _in_one_piece(spec, model)
     if on_progress is not None:
         last = (trained.curve or [{}])[-1]
         steps = spec.training.steps
-        on_progress(Progress("testing", trained.steps, steps, None, last.get("valid_loss"), last.get("valid_accuracy")))
+        tell(Progress("testing", trained.steps, steps, None, last.get("valid_loss"), last.get("valid_accuracy")))
     record = _measured(spec, model, trained, started)
     if spec.purpose == "final" and _is_main_process():
         disable_progress_bar()
@@ -127,6 +153,32 @@ def run(
         append_record(results_path(directory), record)
         checkpoint.discard(directory / "checkpoints")
     return record
+
+
+def _tracking(spec: RunSpec, directory: Path) -> Tracking:
+    rate = f"lr {spec.training.lr:g}" if spec.purpose == "search" else f"seed {spec.training.seed}"
+    known = _description(spec) if spec.track else {}
+    config = {key: value for key, value in known.items() if key not in ("status", "example")}
+    about = TrackedRun(folder_name(spec), f"{spec.memory} {rate}", spec.task.spec(), config)
+    return Tracking(spec.track if _is_main_process() else (), about, directory)
+
+
+def _logging_to(tracking: Tracking) -> OnStep:
+    def log(numbers: StepNumbers) -> None:
+        said = {name: value for name, value in asdict(numbers).items() if name != "step" and value is not None}
+        tracking.log(numbers.step, said)
+
+    return log
+
+
+def _in_one_piece(spec: RunSpec, model: Any) -> Any:
+    """The model itself, or where it was trained in shards, what they make together, in every process."""
+    if not any(sharding.is_cut(p) for p in model.parameters()):
+        return model
+    weights = sharding.gathered_weights(model, keep=True)
+    whole = spec.new_model().to(model.device)
+    sharding.load_weights(whole, weights)
+    return whole.eval()
 
 
 def folder_name(spec: RunSpec) -> str:
