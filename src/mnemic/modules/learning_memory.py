@@ -1,5 +1,6 @@
 """Mixers whose memory is a small network that learns while it reads: what they share around its rule."""
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -276,4 +277,4 @@ def unit_length(x: Tensor) -> Tensor:
 
 def logit(share: float) -> float:
     """What the sigmoid makes `share` of."""
-    return float(torch.logit(torch.tensor(share, dtype=torch.float64)))
+    return math.log(share / (1 - share))
