@@ -20,6 +20,7 @@ __all__ = ["VERBS", "cli", "main"]
 VERBS = {
     "compare": ("mnemic.cli.compare", "Train memories on a task; show what each recalls beside what it costs."),
     "train": ("mnemic.cli.train", "Train one model as a YAML file describes it."),
+    "ask": ("mnemic.cli.ask", "Ask a language model about needles in haystacks, phonebooks and other text."),
     "teach": ("mnemic.cli.teach", "Teach a model to use its memory: MEMENTO, Recall with Reasoning."),
     "serve-model": ("mnemic.cli.serve_model", "Serve a taught model to OpenAI's clients, evicting as it writes."),
     "reproduce": ("mnemic.cli.reproduce", "Test the claims of a paper."),

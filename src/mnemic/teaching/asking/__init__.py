@@ -1,0 +1,1 @@
+"""Asking language models the questions of text tasks: who answers, what an answer is worth, what came of it."""
