@@ -68,6 +68,25 @@ def test_conversations_are_judged_by_session(tmp_path):
     assert "7 questions with known evidence" in done.stderr
 
 
+def test_every_question_of_longmemeval_has_a_history_of_its_own(tmp_path):
+    def asked(number: int, thing: str) -> dict[str, object]:
+        turns = [{"role": "user", "content": f"I bought a {thing}.", "has_answer": True}]
+        filler = [{"role": "user", "content": "How is the weather?"}, {"role": "assistant", "content": "Fine. " * 500}]
+        return {
+            "question_id": f"q{number}", "question_type": "single-session-user", "question": f"Who bought a {thing}?",
+            "answer": 1, "question_date": "2023/05/30 (Tue) 23:40", "haystack_session_ids": ["s1", "answer_1"],
+            "haystack_dates": ["2023/05/20 (Sat) 02:21", "2023/05/21 (Sun) 02:21"],
+            "haystack_sessions": [filler, turns], "answer_session_ids": ["answer_1"],
+        }  # fmt: skip
+
+    (tmp_path / "lme.json").write_text(json.dumps([asked(1, "kettle"), asked(2, "ladder")]))
+    done = compare(f"conversation:{tmp_path / 'lme.json'}", "hybrid", "--json", "--output", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.stderr
+    run = json.loads(done.stdout)
+    assert "2 conversations, 6 passages, 2 questions" in done.stderr
+    assert run["metrics"]["recall@1"] == run["metrics"]["turn_recall@1"] == 1
+
+
 def test_a_language_model_is_asked_once_and_its_replies_are_kept(tmp_path, corpus, stub_server, completion):
     server = stub_server(lambda number, body: completion({"helpful": [1]}))
     asked = ["--teacher", server.base_url, "--model", "tiny"]

@@ -58,6 +58,7 @@ def test_what_a_method_reads_is_what_the_corpus_has():
     [
         ("rule-grap", "unknown recall method 'rule-grap'; did you mean 'rule-graph'"),
         ("mamba2", "memory 'mamba2' stands inside a model"),
+        ("bm25+dense", "'bm25+dense' are layers of a model that take turns; name recall methods one by one"),
         ("memgas:rooter=uniform", "recall method 'memgas': unknown option 'rooter'; did you mean 'router'"),
         ("memgas:router=unform", "recall method 'memgas': router=unform: must be 'inverse-entropy'"),
         ("memgas:temperature=0", "temperature is 0"),

@@ -98,7 +98,9 @@ def parse_method(text: str, encoder: str = DEFAULT_ENCODER) -> MethodSpec:
     if "" in given:
         raise UsageError(f"'{given['']}' in method '{text}' is not option=value")
     if name not in METHODS:
-        if name.partition("+")[0] in systems():
+        if "+" in name:
+            raise UsageError(f"'{name}' are layers of a model that take turns; name recall methods one by one")
+        if name in systems():
             raise UsageError(
                 f"memory '{name}' stands inside a model, and recalls nothing from a corpus or a conversation; "
                 f"recall methods are {', '.join(METHODS)}"

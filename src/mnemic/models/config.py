@@ -104,6 +104,8 @@ class MnemicConfig(PretrainedConfig):
             raise UsageError(f"layer {index} is {self.layers[index]}; it must name a 'mixer'")
         if "width" in layer:
             raise UsageError(f"memory '{name}': width is the model's own, set hidden_size instead")
-        mixer_class: type[Mixer] = resolve(find_system(name).target)
+        mixer_class = resolve(find_system(name).target)
+        if not (isinstance(mixer_class, type) and issubclass(mixer_class, Mixer)):
+            raise UsageError(f"memory '{name}' is no layer of a language model")
         options = {**layer, "width": self.hidden_size}
         return mixer_class, validated(f"memory '{name}'", mixer_class.config_class, options)
