@@ -124,9 +124,26 @@ def test_any_modifiers_leave_the_plain_rows_inside(spec, passes, first, noise):
     assert (plain.oracle(inside) == rows.labels[:, task._columns(plain)[0]]).all()
 
 
+@pytest.mark.parametrize("spec", ["needle:length=900", "phonebook:entries=6", "variable-tracking:length=800"])
+def test_a_text_is_told_twice_and_asked_before_it(spec):
+    plain = parse_task(spec).questions("test", 4)
+    for question, old in zip(parse_task(f"{spec},passes=2").questions("test", 4), plain, strict=True):
+        assert question.context.count(old.context) == 2
+        assert (question.query, question.answers) == (old.query, old.answers)
+        said = [question.context[a:b] for a, b in question.evidence]
+        assert said == [old.context[a:b] for a, b in old.evidence]
+    for question, old in zip(parse_task(f"{spec},order=question_first").questions("test", 4), plain, strict=True):
+        assert question.text.startswith(old.query.strip())
+        assert question.text.endswith(old.text)
+    with pytest.raises(UsageError, match="form=tokens for rows"):
+        parse_task(f"{spec},passes=2").sample("test", 1)
+
+
 @pytest.mark.parametrize(
     ("spec", "parts"),
     [
+        ("needle:length=900/1000", ["several sizes"]),
+        ("needle:noise_between=1", ["noise_between", "haystack"]),
         ("in-context-recall:passes=2", ["in-context-recall", "passes", "first and then ask"]),
         ("copy:passes=0", ["passes=0", "greater than or equal to 1"]),
         ("copy:order=last", ["order=last", "'question_first'"]),

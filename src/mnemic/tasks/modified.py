@@ -15,6 +15,7 @@ from mnemic.errors import UsageError
 from mnemic.options import format_option
 from mnemic.tasks.base import UNASKED, BoolArray, Examples, IntArray, Prompt, Split, TaskConfig
 from mnemic.tasks.blocks import BlockTask
+from mnemic.tasks.prompts import PromptTask, Question, asked_again
 from mnemic.tasks.sampling import block_generator
 from mnemic.tasks.tokens import TokenTask, worded
 from mnemic.tasks.variations import Variation, is_varied, read_variation, variants_of
@@ -53,6 +54,14 @@ class Modified(BlockTask, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _can_be(self) -> Self:
         for task, _ in [*self.variants("train"), *self.variants("test")]:
+            if isinstance(task, PromptTask) and task.form == "text":
+                if len(self.variants("train")) + len(self.variants("test")) > 2:
+                    raise UsageError(f"{task.spec()}: texts of several sizes are tasks of their own; name each of them")
+                if self.noise_between:
+                    raise UsageError(
+                        f"noise_between does not go with text; the haystack of {task.name} is noise enough"
+                    )
+                continue
             if self._is_rearranged and self._told(task) is None:
                 raise UsageError(
                     f"{task.spec()} does not tell everything first and then ask, so passes, order and noise_between "
@@ -89,6 +98,8 @@ class Modified(BlockTask, frozen=True, extra="forbid"):
         for number in np.unique(chosen).tolist():
             task, mine = variants[number], np.flatnonzero(chosen == number)
             assert isinstance(task, BlockTask)
+            if self._is_rearranged and self._told(task) is None:
+                raise UsageError(f"{self.spec()} makes no rows, only questions in text; use form=tokens for rows")
             drawn = task.rows_of_block(f"{identity}/{task.spec()}", split, block, len(mine))
             if self._is_rearranged:
                 noise = block_generator(f"{identity}/{task.spec()}/noise", block)
@@ -99,6 +110,19 @@ class Modified(BlockTask, frozen=True, extra="forbid"):
             parts.append(_padded(drawn, length, told, always_masked=len(variants) > 1))
             order.append(mine)
         return Examples.concat(parts)[np.concatenate(order).argsort()]
+
+    def questions(self, split: Split, count: int, seed: int = 0, start: int = 0) -> list[Question]:
+        """A text task's questions with the context told several times, or the question before it; length is that of
+        the plain text.
+
+        Raises:
+            UsageError: the task is none of text.
+        """
+        task, _ = self.variants(split)[0]
+        if not isinstance(task, PromptTask):
+            raise UsageError(f"{self.spec()} is a task of tokens and has no text to ask a language model")
+        first = self.order == "question_first"
+        return [asked_again(q, self.passes, first) for q in task.questions(split, count, seed, start)]
 
     def variant_of_rows(self, split: Split, count: int, seed: int = 0) -> list[TaskConfig]:
         """Which task each of the first rows was drawn from."""

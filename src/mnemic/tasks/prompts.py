@@ -5,7 +5,7 @@ Legend: B rows, T time.
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -20,7 +20,7 @@ from mnemic.tasks.sampling import block_generator
 from mnemic.tasks.tokenizers import Tokenizer, load_tokenizer
 from mnemic.tasks.tokens import TokenTask
 
-__all__ = ["APPROXIMATE", "ClosedRows", "PromptTask", "Question", "Scoring", "token_counter"]
+__all__ = ["APPROXIMATE", "ClosedRows", "PromptTask", "Question", "Scoring", "asked_again", "token_counter"]
 
 APPROXIMATE = "approximate"
 BYTES_PER_TOKEN = 4
@@ -213,6 +213,15 @@ class PromptTask(TokenTask, frozen=True, extra="forbid"):
             for name, values in slices.items():
                 values[r, asked] = question.slices[name]
         return Examples(input_ids, labels, labels != UNASKED, slices, present)
+
+
+def asked_again(question: Question, passes: int, question_first: bool) -> Question:
+    """The same question with its context told `passes` times, and asked before the context too."""
+    before = question.query.strip() + "\n\n" if question_first else ""
+    again = (question.context + "\n\n") * (passes - 1)
+    shift = len(before) + len(again)
+    evidence = tuple((start + shift, end + shift) for start, end in question.evidence)
+    return replace(question, context=before + again + question.context, evidence=evidence)
 
 
 def token_counter(tokenizer: str) -> Callable[[str], int]:
