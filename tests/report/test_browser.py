@@ -1,9 +1,9 @@
 """The page as a reader's browser shows it: a real Chromium, without a window."""
 
 import os
-import shutil
 
 import pytest
+from browsing import CONTRASTS, headless_chromium
 from method_records import method
 
 from mnemic.report.claims import Claim
@@ -13,29 +13,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif("MNEMIC_TEST_NO_BROWSER" in os.environ, reason="MNEMIC_TEST_NO_BROWSER is set"),
 ]
-QUIET = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-CONTRASTS = """() => {
-  const rgb = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return {r, g, b, a}; };
-  const part = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const light = c => 0.2126 * part(c.r) + 0.7152 * part(c.g) + 0.0722 * part(c.b);
-  const behind = e => {
-    for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c.a === 1) return c; }
-    return {r: 255, g: 255, b: 255};
-  };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-  while (walker.nextNode()) {
-    const e = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || e.closest("title, desc")) continue;
-    const style = getComputedStyle(e), color = rgb(e.closest("svg") ? style.fill : style.color);
-    const [low, high] = [light(color), light(behind(e))].sort((a, b) => a - b);
-    found.push([(high + 0.05) / (low + 0.05), walker.currentNode.data.trim().slice(0, 40)]);
-  }
-  return found;
-}"""
 # what must not stick out of the page: everything but the content of boxes that scroll by themselves
 OUTSIDE = """() => [...document.querySelectorAll("body *")].filter(e =>
   !e.closest(".scroll, pre, svg") && e.getBoundingClientRect().right > innerWidth + 1
@@ -44,15 +21,8 @@ OUTSIDE = """() => [...document.querySelectorAll("body *")].filter(e =>
 
 @pytest.fixture(scope="module")
 def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("no chromium on the path: install Debian's package 'chromium', or set MNEMIC_TEST_NO_BROWSER=1")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+    with headless_chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

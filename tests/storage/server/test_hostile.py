@@ -46,7 +46,8 @@ def test_bodies_that_cannot_be_used_are_refused(server: StoreServer, body: bytes
 
 def test_what_json_holds_but_a_database_does_not_fails_alone(server: StoreServer) -> None:
     events = [
-        b'{"text": "a\\u0000b"}', b'{"text": "\\ud800"}', b'{"text": "x", "metadata": {"a": "\\u0000"}}', b'{"text": "x", "source": "\\u0000"}',
+        b'{"text": "a\\u0000b"}', b'{"text": "\\ud800"}', b'{"text": "x", "metadata": {"a": "\\u0000"}}',
+        b'{"text": "x", "source": "\\u0000"}',
         b'{"text": "x", "metadata": {"a": "\\ud800"}}', b'{"text": "x", "metadata": {"a": NaN}}',
         b'{"text": "x", "facts": [{"subject": "", "predicate": "p", "object": "o"}]}', b'{"text": "Good."}',
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from mnemic.storage.server.job_counts import JobCounter
 from mnemic.storage.server.limits import LARGEST_BODY, BodyLimit
 from mnemic.storage.server.metrics import Metrics, Observed
 from mnemic.storage.server.operation_routes import add_operation_routes, add_watching_routes
+from mnemic.storage.server.page_routes import add_page_routes
 from mnemic.storage.server.problems import Problem, add_problems
 from mnemic.storage.server.stores import Stores
 from mnemic.version import __version__
@@ -42,7 +43,8 @@ def make_app(
     counter = JobCounter(stores.backend)
     app.state.access, app.state.llm = Access(stores, tenant), llm
     app.state.jobs, app.state.metrics = counter, Metrics(counter)
-    for add_routes in (add_event_routes, add_fact_routes, add_operation_routes, add_watching_routes):
+    routes = (add_event_routes, add_fact_routes, add_operation_routes, add_watching_routes, add_page_routes)
+    for add_routes in routes:
         add_routes(app)
     if with_mcp:
         from mnemic.storage.server.mcp_route import add_mcp_route  # the SDK takes longest of all to import
