@@ -15,7 +15,7 @@ from mnemic.ops.decayed_linear_attention import decayed_linear_attention, decaye
 from mnemic.ops.gated_delta_rule import gated_delta_rule, gated_delta_rule_naive
 from mnemic.ops.gated_linear_attention import gated_linear_attention, gated_linear_attention_naive
 
-WITH_BACKEND = ["linear-attention", "retention", "gla", "delta-net", "gated-deltanet", "mamba2"]
+WITH_BACKEND = ["linear-attention", "retention", "gla", "delta-net", "gated-deltanet", "mamba2", "based"]
 on_cuda = pytest.mark.skipif(
     not torch.cuda.is_available() or find_spec("fla") is None, reason="needs CUDA and flash-linear-attention"
 )
