@@ -2,15 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from click.testing import CliRunner
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from tiny_hosts import FAMILIES, tiny_host
@@ -20,7 +24,7 @@ from mnemic.integrations import lm_eval as adapter
 from mnemic.integrations.exported import scores
 from mnemic.integrations.questions import questions
 from mnemic.integrations.tokenizers import save_tokenizer, task_tokenizer
-from mnemic.tasks import parse_task
+from mnemic.tasks import UNASKED, Examples, Prompt, TaskConfig, parse_task
 from mnemic.training.evaluation import evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -173,3 +177,50 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
 def test_replies_score_what_they_say(reply, answers, recall, exact):
     got = scores(reply, answers)
     assert (got["recall"], got["exact"]) == (recall, exact)
+
+
+class Phones(TaskConfig, frozen=True):
+    """A task in text: a short phone book, and two names to look up."""
+
+    name: ClassVar[str] = "phones"
+    version: ClassVar[int] = 3
+    vocab_size: ClassVar[int] = 10
+    max_length: ClassVar[int] = 4
+
+    def sample(self, split, count, seed=0, start=0):
+        numbers = np.random.default_rng(seed).integers(10, size=(start + count, 4))[start:]
+        return Examples(numbers, np.full_like(numbers, UNASKED), np.zeros(numbers.shape, bool))
+
+    def render(self, examples):
+        return [
+            Prompt(f"Ada: 5{a}{b}\nBo: 7{c}{d}\n\nAda and Bo:", (f"5{a}{b}", f"7{c}{d}"))
+            for a, b, c, d in examples.input_ids
+        ]
+
+
+class Reader(LM):
+    """Reads the first so many numbers of the book."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def generate_until(self, requests):
+        assert all(request.args[1]["until"] == ["\n\n"] for request in requests)
+        return [" and ".join(re.findall(r"\d+", request.args[0])[: self.numbers]) for request in requests]
+
+    def loglikelihood(self, requests):
+        raise AssertionError("a task in text is answered by a reply")
+
+    loglikelihood_rolling = loglikelihood
+
+
+@pytest.mark.parametrize(("numbers", "recall", "exact"), [(2, 1.0, 1.0), (1, 0.5, 0.0), (0, 0.0, 0.0)])
+def test_a_task_in_text_is_one_prompt_a_row_answered_by_a_reply(tmp_path, numbers, recall, exact):
+    (name,) = adapter.export([Phones()], tmp_path, rows=6)
+    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
+    found = simple_evaluate(model=Reader(numbers), tasks=[name], task_manager=manager, bootstrap_iters=0)
+    assert found["results"][name]["recall,none"] == recall
+    assert found["results"][name]["exact,none"] == exact
+    assert found["versions"][name] == 3
+    assert found["n-samples"][name]["original"] == 6
