@@ -72,8 +72,11 @@ def index(corpus: Corpus, client: MeteredLLM, tell: Told) -> Indexed:
         return found
 
     tell(f"indexing with {client.model}")
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
         stored = tuple(pool.map(extracted, range(len(corpus.passages))))
+    finally:  # after a failure nobody waits for what has not begun
+        pool.shutdown(cancel_futures=True)
     after = client.totals
     return Indexed(
         replace(corpus, stored=stored),
