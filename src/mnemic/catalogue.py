@@ -445,7 +445,8 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
     | dict.fromkeys(("datasets", "peft", "pyarrow"), "teaching")
     | dict.fromkeys(("fastapi", "uvicorn"), "serving")
     | dict.fromkeys(("mcp", "prometheus_client", "starlette"), "store-server")
-    | {"httpx2": "llm", "inspect_ai": "inspect", "lm_eval": "lm-eval", "trl": "trl"}
+    | {"httpx2": "llm", "inspect_ai": "inspect", "langchain_core": "langchain", "llama_index": "llama-index"}
+    | {"lm_eval": "lm-eval", "trl": "trl"}
 )
 
 SYSTEMS: Mapping[str, System] = MappingProxyType({s.name: s for s in _SYSTEMS})

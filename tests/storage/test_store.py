@@ -385,3 +385,11 @@ def test_tenants_never_meet(open_store: Opener) -> None:
 def test_a_tenant_needs_a_printable_name(open_store: Opener, name: str) -> None:
     with pytest.raises(UsageError, match="tenant"):
         open_store(tenant=name)
+
+
+def test_events_are_told_in_time_without_those_that_were_forgotten(store: MemoryStore) -> None:
+    late, early = Event("b", session="s", time="2024-02-01"), Event("a", session="s", time="2024-01-01")
+    store.add([late, early, Event("c", session="t"), Event("d", session="s", time="2024-03-01")])
+    store.forget([store.events(filter={"session": "s"})[2].id])
+    assert [event.text for event in store.events(filter={"session": "s"})] == ["a", "b"]
+    assert [event.text for event in store.events()] == ["c", "a", "b"]

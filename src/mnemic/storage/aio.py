@@ -103,6 +103,9 @@ class AsyncMemoryStore:
     async def get(self, event_id: str) -> StoredEvent:
         return await self._do(self._store.get, event_id)
 
+    async def events(self, *, filter: Mapping[str, str] | None = None) -> list[StoredEvent]:
+        return await self._do(self._store.events, filter=filter)
+
     async def annotate(self, event_id: str, metadata: Mapping[str, Any], *, expected_version: int | None = None) -> int:
         return await self._do(self._store.annotate, event_id, metadata, expected_version=expected_version)
 

@@ -16,7 +16,7 @@ from mnemic.storage.preparing import index_terms, indexed_text
 from mnemic.storage.records import StoredEvent
 from mnemic.storage.terms import words
 
-__all__ = ["COLUMNS", "annotate_event", "choose_events", "get_event", "names_of", "stored_event"]
+__all__ = ["COLUMNS", "annotate_event", "choose_events", "find_events", "get_event", "names_of", "stored_event"]
 
 COLUMNS = "id, content, source, session, actor, title, occurred_at, ingested_at, metadata, forgotten_at, version"
 
@@ -27,6 +27,19 @@ _FIELDS = ("session", "source", "actor", "title")
 def get_event(tx: Transaction, tenant: int, name: str) -> StoredEvent | None:
     rows = tx.rows(f"SELECT {COLUMNS} FROM event WHERE tenant = ? AND id = ?", (tenant, name))
     return stored_event(rows[0]) if rows else None
+
+
+def find_events(tx: Transaction, tenant: int, filter: Mapping[str, str] | None) -> list[StoredEvent]:
+    """Those that are recalled and fit, in time, or in the order in which they came where that is not known."""
+    numbers = choose_events(tx, tenant, None, filter, everything=True)
+    rows: list[Row] = []
+    for batch in batches(numbers):
+        rows += tx.rows(
+            f"SELECT {COLUMNS} FROM event WHERE tenant = ? AND forgotten_at IS NULL AND seq IN ({marks(batch)}) "
+            "ORDER BY seq",
+            (tenant, *batch),
+        )
+    return sorted(map(stored_event, rows), key=lambda event: event.time or 0)
 
 
 def stored_event(row: Row) -> StoredEvent:

@@ -231,6 +231,17 @@ class MemoryStore:
             raise NotFound(f"event '{event_id:.80}' is not in this store")
         return found
 
+    def events(self, *, filter: Mapping[str, str] | None = None) -> list[StoredEvent]:
+        """What is recalled, event by event, in the order in which it was said.
+
+        Args:
+            filter: session, source, actor or title -> the value it must have.
+        """
+        tenant = self._existing()
+        if tenant is None:
+            return []
+        return self._backend.read(lambda tx: stored.find_events(tx, tenant, filter), tenant)
+
     def annotate(self, event_id: str, metadata: Mapping[str, Any], *, expected_version: int | None = None) -> int:
         """Put other metadata in the place of an event's; its text never changes. The event's new version.
 
