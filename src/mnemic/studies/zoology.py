@@ -191,6 +191,8 @@ def gpu_arms() -> dict[str, Arm]:
         "repeated-token-attention": {"heads": 1, "rope": False, "ignored": 0},
         "sliding-window": {"heads": 1, "window": 64},
         "base-conv": {"kernel": "long", "length": 256},
+        "hyena": {"length": 256},
+        "based": {"window": 0},  # as in the paper, whose window stands in language models only
     }
     task = MQAR(pairs=16, length=256, vocab=8192)
     training = TrainConfig(steps=2500, batch_size=256, lr=2.2e-3, eval_every=100, stop_at=0.99)
