@@ -42,6 +42,10 @@ TINY = {
         {"heads": 4, "feature_width": 4, "window": 0, "conv_size": 3},
     ],
     "repeated-token-attention": [{"heads": 2}],
+    "titans-lmm": [
+        {"heads": 2, "chunk_size": 4, "expansion": 2},
+        {"heads": 1, "chunk_size": 16, "depth": 1, "conv_size": 0},
+    ],
 }
 IN_PLACES_OF_MIXERS = {name: system for name, system in SYSTEMS.items() if system.place in ("state", "context")}
 CASES = [(name, index) for name in IN_PLACES_OF_MIXERS for index in range(len(TINY.get(name, [{}])))]

@@ -159,9 +159,9 @@ _SYSTEMS = (
     ),
     System(
         name="titans-lmm", place="state", target="mnemic.state.titans_lmm:TitansLMM",
-        title="Titans: long-term memory", paper="Behrouz et al. 2025", arxiv="2501.00663", study="titans",
+        title="Titans: long-term memory", paper="Behrouz et al. 2025", arxiv="2501.00663", study="zoology",
         summary="The weights of a small network, trained on every key and value with momentum and forgetting.",
-        memory="2·H·2·E·D² float32 values + a chunk's tokens + convolution",
+        memory="4·H·E·D² float32 values + a chunk's tokens + convolution",
     ),
     System(
         name="base-conv", place="state", target="mnemic.state.base_conv:BaseConv",
@@ -444,7 +444,7 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
     )
     | dict.fromkeys(("datasets", "peft", "pyarrow"), "teaching")
     | dict.fromkeys(("fastapi", "uvicorn"), "serving")
-    | dict.fromkeys(("mcp", "prometheus_client", "starlette"), "store-server")
+    | dict.fromkeys(("mcp", "prometheus_client"), "store-server")
     | {"httpx2": "llm", "inspect_ai": "inspect", "langchain_core": "langchain", "llama_index": "llama-index"}
     | {"lm_eval": "lm-eval", "trl": "trl"}
 )
