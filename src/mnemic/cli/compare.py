@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from mnemic.catalogue import CORPORA
+from mnemic.cli.compare_mad import MAD, compare_mad
 from mnemic.cli.compare_output import fail_if_any_failed, interrupted, refuse_what_is_there, slug, write_reports
 from mnemic.cli.teach.teacher import server_options
 from mnemic.errors import UsageError
@@ -86,6 +87,7 @@ def command(
     mnemic compare mqar:pairs=8,length=64,vocab=256 attention mamba2 gated-deltanet
     mnemic compare text:notes/ attention sliding-window:window=32 --seeds 0,1,2
     mnemic compare mqar mamba2:state=16 mamba2:state=64 mamba2+attention
+    mnemic compare mad attention mamba2
     mnemic compare corpus:wiki/ bm25 dense rule-graph
     mnemic compare conversation:chat.jsonl hybrid memgas:router=uniform --encoder minilm
 
@@ -99,6 +101,11 @@ def command(
         encoder, server = options["encoder"], {name: options[name] for name in _OF_METHODS} | {"workers": 1}
         compare_recall_methods(
             task, memories, encoder=encoder, server=server, output=output, resume=resume, as_json=as_json
+        )
+    elif task.partition(":")[0] == MAD:
+        directory = output or Path("runs") / slug(task)
+        compare_mad(
+            task, lambda one: _compare_models(one, memories, options, directory, resume, as_json), directory, as_json
         )
     else:
         _compare_models(task, memories, options, output, resume, as_json)

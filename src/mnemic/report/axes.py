@@ -62,7 +62,9 @@ def byte_ticks(axis: Axis, low: float, high: float) -> None:
 
 def score_name(groups: Sequence[Group]) -> str:
     metric = groups[0].first.score_metric
-    return "loss, nats per token" if metric == "loss" else metric
+    if metric != "loss":
+        return metric
+    return "squared error" if groups[0].first.predicts_numbers else "loss, nats per token"
 
 
 def chance_note(record: Record) -> str:

@@ -68,7 +68,8 @@ def _mean(name: str) -> Callable[[Group], float | None]:
 
 
 def _text_loss(group: Group) -> Estimate | None:
-    return None if group.first.asks_for_answers else group.metric("loss")
+    first = group.first
+    return None if first.asks_for_answers or first.predicts_numbers else group.metric("loss")
 
 
 def _cost(name: str) -> Callable[[Group], float | None]:
@@ -121,6 +122,12 @@ COLUMNS = {
     ),
     "rows": Column("whole rows", "Share of sequences with every answer right.", _mean("row_accuracy"), score_text),
     "loss": Column("loss", "Cross-entropy, in nats per token.", _text_loss, score_text),
+    "error": Column(
+        "squared error",
+        "Of what is predicted; 1 is what always saying the mean gives.",
+        _metric("squared_error"),
+        score_text,
+    ),
     "hits": Column(
         "loss on recall hits",
         "Loss on tokens that complete a rare sequence seen before in the same context.",

@@ -77,6 +77,7 @@ def _edges(groups: Sequence[Group]) -> list[str]:
 def _unequal(groups: Sequence[Group]) -> list[str]:
     """Mixers are compared inside one shell and one budget, or the comparison is not fair."""
     found = []
+    groups = [group for group in groups if group.first.layers]  # closed forms have neither shell nor training
     for what in ("shell", "training"):
         settings = [getattr(group.first, what) for group in groups]
         for name in dict.fromkeys(name for setting in settings for name in setting):
@@ -112,7 +113,12 @@ def _failed(records: Sequence[Record]) -> list[str]:
 
 
 def _best(groups: Sequence[Group], first: Sequence[Group]) -> str:
-    did = "recalled best" if first[0].first.asks_for_answers else "predicted the text best"
+    record = first[0].first
+    did = (
+        "recalled best"
+        if record.asks_for_answers
+        else f"predicted {'' if record.predicts_numbers else 'the text '}best"
+    )
     if len(first) == 1:
         rest = leaders([group for group in groups if group is not first[0]])
         return f"{_said(first[0], did)}{_held(first[0])}." + (

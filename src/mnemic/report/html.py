@@ -13,6 +13,7 @@ from mnemic.report.details import how_to_reproduce, run_details
 from mnemic.report.document import document, write_document
 from mnemic.report.figure import Chart, Style, styles, swatch
 from mnemic.report.findings import by_task, headline, leaders, warnings_about
+from mnemic.report.mad_score import mad_sheet
 from mnemic.report.markup import Html, join, tag
 from mnemic.report.records import Record
 from mnemic.report.sheets import Sheet, sheet_html
@@ -56,6 +57,7 @@ def page(
         title,
         _header(title, tasks, groups),
         claims_section(claims, figures, look, sheets) if claims or figures else None,
+        _mad_section(records),
         [_task_section(f"task{i}", task, runs, groups[task], look) for i, (task, runs) in enumerate(tasks.items())],
         how_to_reproduce(records),
     )
@@ -97,6 +99,11 @@ def claims_section(
         [sheet_html(sheet) for sheet in sheets],
         id="claims",
     )
+
+
+def _mad_section(records: Sequence[Record]) -> Html | None:
+    sheet = mad_sheet(records)
+    return None if sheet is None else tag("section", tag("h2", "MAD"), sheet_html(sheet), id="mad")
 
 
 def chart_card(chart: Chart, look: dict[str, Style]) -> Html:

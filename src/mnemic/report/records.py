@@ -159,6 +159,11 @@ class Record(_Part):
         return self.score_metric == RECALL
 
     @property
+    def predicts_numbers(self) -> bool:
+        """Whether the loss is the squared error of numbers."""
+        return self.metrics.get("squared_error") is not None
+
+    @property
     def score_metric(self) -> str:
         """The metric that memories are judged by."""
         return next((name for name in ("accuracy", RECALL) if self.metrics.get(name) is not None), "loss")

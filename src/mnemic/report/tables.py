@@ -28,6 +28,7 @@ _STACKS: tuple[dict[str, str], ...] = (
     {"calls": "calls", "tokens": "tokens"},
     {"rows": "rows"},
     {"loss": "loss"},
+    {"error": "error²"},
     {"hits": "on hits", "rest": "on rest"},
     {"share": "hits", "bits": "bits/B"},
     {"memory": "held", "peak": "peak"},

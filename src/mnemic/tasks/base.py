@@ -179,6 +179,17 @@ class TaskConfig(BaseModel, ABC, frozen=True, extra="forbid"):
         """The same task with other loads and lengths, within the same vocabulary, for a model trained on this one."""
         return []
 
+    def label_values(self) -> FloatArray | None:
+        """[V] the number that each label stands for, nan for none; None where answers are names and no numbers.
+
+        With numbers, what counts is the squared error of their mean under a model's distribution over the labels.
+        """
+        return None
+
+    def baselines(self, examples: Examples) -> Mapping[str, FloatArray]:
+        """Name -> [B, Q] the numbers that methods without training answer at every question of these rows."""
+        return {}
+
     def hash(self) -> str:
         """Hex digest of the class, its version and every option: equal configs, equal rows."""
         canonical = json.dumps(

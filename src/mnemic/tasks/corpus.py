@@ -9,7 +9,7 @@ from functools import cached_property
 from mnemic.tasks.base import Split
 from mnemic.tasks.text_files import PYTHON_REFERENCE, Document, read_documents
 
-__all__ = ["Corpus", "read_corpus", "split_by_position"]
+__all__ = ["Corpus", "read_corpus", "split_by_position", "split_named"]
 
 _JOIN = b"\n\n"
 _UNIT = 1 << 16  # bytes; smaller files are put together first, so that 5 % of each is still a passage and not a line
@@ -105,11 +105,18 @@ def _units(documents: Sequence[Document]) -> list[bytes]:
 def _named_splits(documents: Sequence[Document]) -> dict[Split, list[Document]]:
     named: dict[Split, list[Document]] = {"train": [], "valid": [], "test": []}
     for document in documents:
-        match = _NAMED.search(document.name.split("/")[0])
-        if match:
-            split: Split = "train" if match[1] else "valid" if match[2] else "test"
+        split = split_named(document.name)
+        if split is not None:
             named[split].append(document)
     return named
+
+
+def split_named(name: str) -> Split | None:
+    """The split that a path below the corpus's folder names, if it does: "train-00001.txt", "validation/a.md"."""
+    match = _NAMED.search(name.split("/")[0])
+    if match is None:
+        return None
+    return "train" if match[1] else "valid" if match[2] else "test"
 
 
 def _from_named(path: str, named: Mapping[Split, Sequence[Document]], found: int) -> Corpus:

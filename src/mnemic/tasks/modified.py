@@ -13,7 +13,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from mnemic.errors import UsageError
 from mnemic.options import format_option
-from mnemic.tasks.base import UNASKED, BoolArray, Examples, IntArray, Prompt, Split, TaskConfig
+from mnemic.tasks.base import UNASKED, BoolArray, Examples, FloatArray, IntArray, Prompt, Split, TaskConfig
 from mnemic.tasks.blocks import BlockTask
 from mnemic.tasks.prompts import PromptTask, Question, asked_again
 from mnemic.tasks.sampling import block_generator
@@ -155,6 +155,9 @@ class Modified(BlockTask, frozen=True, extra="forbid"):
         present = np.ones(examples.labels.shape, bool) if examples.attention_mask is None else examples.attention_mask
         rows = zip(examples.input_ids, examples.labels, present, strict=True)
         return [worded(ids[there], labels[there], word, base.answers_follow) for ids, labels, there in rows]
+
+    def label_values(self) -> FloatArray | None:
+        return self.base.label_values()
 
     def hash(self) -> str:
         options = self.model_dump_json(exclude={"base"})

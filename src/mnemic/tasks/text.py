@@ -4,8 +4,10 @@ Legend: B windows, T tokens a model reads, N tokens of a split.
 """
 
 import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Annotated, ClassVar, Self, get_args
+from itertools import count as counting
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 import numpy as np
 from pydantic import Field, PrivateAttr, model_validator
@@ -15,6 +17,9 @@ from mnemic.tasks.base import UNASKED, BoolArray, Examples, IntArray, Prompt, Sp
 from mnemic.tasks.corpus import Corpus, read_corpus
 from mnemic.tasks.recall_hits import ArHitSlicer
 from mnemic.tasks.sampling import block_generator
+from mnemic.tasks.streams import DocumentSource, find_source
+from mnemic.tasks.streams.sample import sampled
+from mnemic.tasks.streams.windows import WindowReader
 from mnemic.tasks.tokenised import TokenisedText, tokenised
 from mnemic.tasks.tokenizers import fingerprint
 
@@ -40,13 +45,17 @@ class TextTask(TaskConfig, frozen=True):
     every token but the first is predicted once; there are `windows(split)` of them, and asking for more gives fewer
     rows.
 
+    Parquet files and datasets of the Hugging Face hub are streamed instead: training windows follow each other through
+    the documents, and the tokenizer and what counts as rare are learned from a sample of the training documents.
+
     Slices, on validation and test only (a training window's own tokens are in the counts that say what is rare):
     `recall_hit` is 1 where the label completes an n-gram that stands earlier in the window and is rare in the
     training split, `distance` counts the tokens back to it, `occurrences` how often it stood there; both are 0 off
     the hits. Source: Arora et al. 2024 (arXiv 2312.04927, section 3).
 
     Attributes:
-        path: a file, a folder, or "python-reference"; how it is read and split: `corpus.read_corpus`.
+        path: a file, a folder, or "python-reference", which `corpus.read_corpus` reads and splits; a .parquet file, a
+            folder with some, or "hf:NAME", which are streamed (`streams.find_source`).
         length: T.
         tokenizer: "byte", "bpe" (learned from the training split), a tokenizers file, a transformers folder or name.
         vocab: size of the BPE, 4096 unless given.
@@ -54,7 +63,8 @@ class TextTask(TaskConfig, frozen=True):
         threshold: the most training occurrences of a hit; by default 1250 in 10^10, as published, and at least 1.
         fraction: instead of the threshold, the fraction of the training tokens that count as rare.
         second_half: score only the second half of each validation and test window, where there is much to recall.
-        field: the field of JSON lines that holds the text.
+        field: the field of JSON lines, or column, that holds the text; columns are joined as in "title+body".
+        config, split: of an "hf:" dataset; the split that trains, "train" unless given.
     """
 
     name: ClassVar[str] = "text"
@@ -70,14 +80,19 @@ class TextTask(TaskConfig, frozen=True):
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     second_half: bool = False
     field: str = "text"
+    config: str | None = None
+    split: str | None = None
 
     # what was read stays what was read, should the file change under a running process
     _text: TokenisedText | None = PrivateAttr(None)
+    _source: DocumentSource | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _options_agree(self) -> Self:
         if not self.path:
-            raise ValueError("give a file, a folder, or python-reference: text:PATH")
+            raise ValueError("give a file, a folder, python-reference, or hf:NAME: text:PATH")
+        if not self.path.startswith("hf:") and (self.config or self.split):
+            raise ValueError(f"path={self.path}: config and split are of datasets, as in text:hf:NAME,split=train")
         if self.vocab is not None and self.tokenizer != "bpe":
             raise ValueError(f"vocab={self.vocab} is the size of tokenizer=bpe; tokenizer={self.tokenizer} has its own")
         if self.threshold is not None and self.fraction is not None:
@@ -92,7 +107,8 @@ class TextTask(TaskConfig, frozen=True):
             UsageError: the text cannot be read, or is too short for one window in each split.
         """
         if self._text is None:
-            corpus = read_corpus(self.path, self.field)
+            self._source = find_source(self.path, self.field, self.config, self.split)
+            corpus = read_corpus(self.path, self.field) if self._source is None else sampled(self.path, self._source)
             text = tokenised(corpus, self.tokenizer, self.vocab, fingerprint(self.tokenizer))
             self._check_length(text)
             self._text = text
@@ -101,6 +117,12 @@ class TextTask(TaskConfig, frozen=True):
     @property
     def corpus(self) -> Corpus:
         return self.text.corpus
+
+    @property
+    def source(self) -> DocumentSource | None:
+        """Where the training rows are streamed from; None: they are all in `corpus`."""
+        _ = self.text
+        return self._source
 
     @property
     def slicer(self) -> ArHitSlicer:
@@ -126,6 +148,8 @@ class TextTask(TaskConfig, frozen=True):
             raise UsageError(f"{self.name}: split='{split}' is none of {', '.join(get_args(Split))}")
         check_range(self.name, "count", count, 0)
         check_range(self.name, "start", start, 0)
+        if split == "train" and self.source is not None:
+            return self._reader(seed, start, 1, None).take(count)
         if split == "train":
             begin = self._random_starts(count, seed, start)
         else:
@@ -147,6 +171,28 @@ class TextTask(TaskConfig, frozen=True):
                 "occurrences": _asked(hits.occurrences, asked),
             },
         )
+
+    def stream(
+        self, split: Split, batch_size: int, seed: int = 0, worker: int = 0, workers: int = 1, start: int = 0
+    ) -> Iterator[Examples]:
+        if split != "train" or self.source is None:
+            yield from super().stream(split, batch_size, seed, worker, workers, start)
+            return
+        reader = self._reader(seed, start, 1, None)
+        for turn in counting():
+            batch = reader.take(batch_size)
+            if turn % workers == worker:
+                yield batch
+
+    def open_reader(
+        self, seed: int, first: int, stride: int = 1, state: dict[str, Any] | None = None
+    ) -> WindowReader | None:
+        """Training rows `first`, `first + stride`, … for one of `stride` processes; None where nothing is streamed.
+
+        Args:
+            state: what the readers up to row `first - first % stride` said they had read.
+        """
+        return None if self.source is None else self._reader(seed, first, stride, state)
 
     def recall_share(self, split: Split = "test") -> float:
         """Recall hits among the tokens that are scored in all windows of a split."""
@@ -197,7 +243,13 @@ class TextTask(TaskConfig, frozen=True):
 
     def hash(self) -> str:
         """Of the options, and of what they name: the three texts and the tokenizer's file."""
-        return hashlib.sha256(f"{super().hash()} {self.text.key}".encode()).hexdigest()
+        source = "" if self.source is None else self.source.identity
+        return hashlib.sha256(f"{super().hash()} {self.text.key} {source}".encode()).hexdigest()
+
+    def _reader(self, seed: int, first: int, stride: int, state: dict[str, Any] | None) -> WindowReader:
+        assert self.source is not None
+        encode = self.text.tokenizer.encode
+        return WindowReader(self.source, encode, self.length, seed, first=first, stride=stride, state=state)
 
     def _mark(self, ids: IntArray, hits: IntArray, marks: tuple[str, str]) -> str:
         """ids, hits: [T + 1]."""

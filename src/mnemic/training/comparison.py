@@ -6,11 +6,12 @@ from pathlib import Path
 
 from mnemic.errors import UsageError
 from mnemic.options import validated
-from mnemic.report.records import Record
+from mnemic.report.records import Record, append_record, read_records
 from mnemic.tasks.base import TaskConfig
+from mnemic.training.baselines import baseline_records
 from mnemic.training.config import TUNING_SEED, TrainConfig
 from mnemic.training.grid import OnEvent, run_grid
-from mnemic.training.runs import RunSpec
+from mnemic.training.runs import RunSpec, results_path
 from mnemic.training.shell import Shell
 
 __all__ = ["Comparison", "best_rate", "compare"]
@@ -117,6 +118,12 @@ def compare(
         return [] if rate is None else [plan.judged_run(spec.memory, seed, rate) for seed in plan.seeds]
 
     records = run_grid(plan.first_runs(), directory, jobs, on_event, judge, on=on)
+    path = results_path(directory)
+    known = {record.run for record in read_records(path)}
+    for seed in plan.seeds:
+        for baseline in baseline_records(plan.task, plan.test_rows, seed, plan.command):
+            if baseline.run not in known:
+                append_record(path, baseline)
     return [record for record in records if record.purpose == "final"]
 
 

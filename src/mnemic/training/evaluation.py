@@ -16,12 +16,12 @@ from torch import nn
 
 from mnemic.errors import UsageError
 from mnemic.intervals import bootstrap, draw_weights
-from mnemic.tasks.base import UNASKED, Examples, Split, TaskConfig
+from mnemic.tasks.base import UNASKED, Examples, FloatArray, Split, TaskConfig
 from mnemic.tasks.text import TextTask
 from mnemic.training.buckets import buckets
 from mnemic.training.objective import AskedLoss, scored_batch
 
-__all__ = ["Answers", "Evaluation", "answer", "evaluate"]
+__all__ = ["Answers", "Evaluation", "answer", "evaluate", "report"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class Answers:
     Attributes:
         row: [N], the question's row.
         correct: [N] of bool.
-        loss: [N], nats.
+        loss: [N], nats; or the squared error, where the labels are numbers.
         slices: name -> [N].
         rows, tokens: how much was read.
         seconds: how long the model took.
+        wanted: [N], the right answers, where it is told how well each of them was known.
     """
 
     row: NDArray[np.int64]
@@ -44,6 +45,7 @@ class Answers:
     rows: int
     tokens: int
     seconds: float
+    wanted: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,31 +77,47 @@ def evaluate(
         raise UsageError(f"task {task.spec()} has no rows in its {split} split")
     device = next(model.parameters()).device
     parts = [examples[start : start + batch_size] for start in range(0, len(examples), batch_size)]
-    answers = answer(AskedLoss(model, precision), parts, device)
+    values = task.label_values()
+    answers = answer(AskedLoss(model, precision), parts, device, values)
     bytes_per_token = task.bytes_per_token(split) if isinstance(task, TextTask) else None
-    return report(answers, seed, has_answers=task.chance is not None, bytes_per_token=bytes_per_token)
+    has_answers, has_numbers = task.chance is not None, values is not None
+    return report(
+        answers, seed, has_answers=has_answers, bytes_per_token=bytes_per_token, has_numbers=has_numbers
+    )  # fmt: skip
 
 
 @torch.no_grad()
-def answer(objective: AskedLoss, parts: Sequence[Examples], device: torch.device) -> Answers:
-    """Run the model over batches and collect what it said where it was asked."""
+def answer(
+    objective: AskedLoss, parts: Sequence[Examples], device: torch.device, numbers: FloatArray | None = None
+) -> Answers:
+    """Run the model over batches and collect what it said where it was asked.
+
+    Args:
+        numbers: [V] of `TaskConfig.label_values`.
+    """
     was_training = objective.training
     objective.eval()
     correct: list[NDArray[np.bool_]] = []
     loss: list[NDArray[np.float64]] = []
     row: list[NDArray[np.int64]] = []
+    wanted: list[NDArray[np.int64]] = []
     slices: dict[str, list[NDArray[np.int64]]] = {name: [] for name in parts[0].slices}
     read = seconds = 0.0
     first_row = 0
     for examples in parts:
         batch = scored_batch(examples).to(device)
         began = time.perf_counter()
-        logprobs, right = objective.scores(batch)
-        nll = -logprobs.cpu()  # and waits for the device
+        if numbers is None:
+            logprobs, right = objective.scores(batch)
+            nll = -logprobs.cpu()  # and waits for the device
+        else:
+            error, right = objective.errors(batch, torch.from_numpy(numbers).to(device))
+            nll = error.cpu()
         seconds += time.perf_counter() - began
         correct.append(right.cpu().numpy())
         loss.append(nll.double().numpy())
         asked = examples.labels != UNASKED
+        wanted.append(examples.labels[asked].astype(np.int64))
         row.append(first_row + np.nonzero(asked)[0])
         for name, values in slices.items():
             values.append(np.asarray(examples.slices[name])[asked].astype(np.int64))
@@ -108,14 +126,29 @@ def answer(objective: AskedLoss, parts: Sequence[Examples], device: torch.device
     objective.train(was_training)
     joined = {name: np.concatenate(values) for name, values in slices.items()}
     return Answers(
-        np.concatenate(row), np.concatenate(correct), np.concatenate(loss), joined, first_row, int(read), seconds
+        np.concatenate(row), np.concatenate(correct), np.concatenate(loss), joined, first_row, int(read), seconds,
+        np.concatenate(wanted),
     )  # fmt: skip
 
 
-def report(answers: Answers, seed: int, *, has_answers: bool, bytes_per_token: float | None = None) -> Evaluation:
-    """Metrics and slices with intervals; `has_answers` tells recall tasks from text, where only the loss counts."""
+def report(
+    answers: Answers,
+    seed: int,
+    *,
+    has_answers: bool,
+    bytes_per_token: float | None = None,
+    has_numbers: bool = False,
+) -> Evaluation:
+    """Metrics and slices with intervals.
+
+    Args:
+        has_answers: tells recall tasks from text, where only the loss counts.
+        has_numbers: the loss is a squared error.
+    """
     weights = draw_weights(answers.rows, seed)
     metrics = _overall(answers, weights, has_answers, bytes_per_token)
+    if has_numbers:
+        metrics |= {f"squared_error{end}": metrics[f"loss{end}"] for end in ("", "_low", "_high")}
     slices = {
         name: points
         for name, values in answers.slices.items()
@@ -134,6 +167,7 @@ def _overall(
         return {
             "accuracy": accuracy, "accuracy_low": low, "accuracy_high": high,
             "row_accuracy": _row_accuracy(answers), "loss": loss, "loss_low": loss_low, "loss_high": loss_high,
+            **_class_accuracy(answers),
         }  # fmt: skip
     metrics = {"loss": loss, "loss_low": loss_low, "loss_high": loss_high}
     if bytes_per_token:
@@ -153,6 +187,14 @@ def _row_accuracy(answers: Answers) -> float:
     asked = np.bincount(answers.row, minlength=answers.rows)
     right = np.bincount(answers.row, answers.correct, minlength=answers.rows)
     return float((right == asked)[asked > 0].mean())
+
+
+def _class_accuracy(answers: Answers) -> dict[str, float]:
+    """The mean over the different right answers of how often each was given: macro accuracy, as MAD reports it."""
+    if answers.wanted is None or not len(answers.wanted):
+        return {}
+    _, of = np.unique(answers.wanted, return_inverse=True)
+    return {"class_accuracy": float((np.bincount(of, answers.correct) / np.bincount(of)).mean())}
 
 
 def _slice(

@@ -108,6 +108,15 @@ class AskedLoss(nn.Module):
         both = torch.cat(self._in_pieces(self._scores, x, batch.targets, head), dim=1)
         return both[0], both[1] > 0
 
+    def errors(self, batch: Batch, values: Tensor) -> tuple[Tensor, Tensor]:
+        """[N] each: the squared error of the mean of `values` [V] under the model, and whether its label is likeliest.
+
+        Labels that stand for no number (nan) are left out of the distribution.
+        """
+        logits = self.logits(batch).masked_fill(values.isnan(), -torch.inf)
+        said = logits.softmax(-1) @ values.nan_to_num()
+        return (said - values[batch.targets]) ** 2, logits.argmax(-1) == batch.targets
+
     @property
     def base(self) -> nn.Module:
         """The model without what adapters wrap around it; they also stand inside its layers, and work from there."""
