@@ -5,11 +5,11 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from fastapi.datastructures import Headers
+from fastapi.exceptions import HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mnemic.storage.server.asgi import App, Receive, Scope, Send
 from mnemic.storage.server.problems import problem
 from mnemic.storage.server.stores import Stores
 from mnemic.storage.store import MemoryStore
@@ -64,7 +64,7 @@ class LocalOnly:
     """Where no key is asked for, a web page that the user happens to visit must not reach the memory: neither by a
     name of its own that leads here (the Host is not this machine), nor as another origin."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,9 +1,9 @@
 """How much of a request is read."""
 
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi.datastructures import Headers
+from fastapi.exceptions import HTTPException
 
+from mnemic.storage.server.asgi import App, Message, Receive, Scope, Send
 from mnemic.storage.server.problems import problem
 
 __all__ = ["LARGEST_BODY", "BodyLimit"]
@@ -15,7 +15,7 @@ _DRAINED = 8  # times the limit that is read and thrown away, so that a client g
 class BodyLimit:
     """Answers 413 to a body that is larger than `most` bytes, as it says or as it comes."""
 
-    def __init__(self, app: ASGIApp, most: int = LARGEST_BODY) -> None:
+    def __init__(self, app: App, most: int = LARGEST_BODY) -> None:
         self._app, self._most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

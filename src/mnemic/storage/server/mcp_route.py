@@ -3,15 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from anyio.to_thread import run_sync
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi.datastructures import Headers
+from fastapi.exceptions import HTTPException
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mnemic.storage.server.access import Access
+from mnemic.storage.server.asgi import App, Receive, Scope, Send
 from mnemic.storage.server.calling import in_process
 from mnemic.storage.server.mcp_server import make_mcp
 from mnemic.storage.server.problems import problem
@@ -41,18 +40,18 @@ def add_mcp_route(app: FastAPI, *, largest_body: int) -> None:
             yield
 
     app.router.lifespan_context = lifespan
-    app.router.routes.append(Route(_PATH, endpoint=_Guarded(app.state.access, manager.handle_request)))
+    app.add_route(_PATH, _Guarded(app.state.access, manager.handle_request), include_in_schema=False)
 
 
 class _Guarded:
     """Lets in who has a key; what they ask is then asked of the REST API with that key."""
 
-    def __init__(self, access: Access, handle: ASGIApp) -> None:
+    def __init__(self, access: Access, handle: App) -> None:
         self._access, self._handle = access, handle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await run_sync(self._access.enter, Headers(scope=scope).get("authorization"))
+            await run_in_threadpool(self._access.enter, Headers(scope=scope).get("authorization"))
         except HTTPException as error:
             await problem(error.status_code, error.detail, headers=error.headers)(scope, receive, send)
             return

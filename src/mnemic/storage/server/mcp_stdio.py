@@ -1,6 +1,6 @@
 """MCP on standard input and output, for programs that start their memory as a process of their own."""
 
-import anyio
+import asyncio
 
 from mnemic.storage.server.calling import Rest
 from mnemic.storage.server.mcp_server import make_mcp
@@ -25,4 +25,4 @@ def speak_mcp(rest: Rest) -> None:
         finally:
             await rest.close()
 
-    anyio.run(speak)
+    asyncio.run(speak())

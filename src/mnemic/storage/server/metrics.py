@@ -9,9 +9,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mnemic.storage.records import ItemReport
+from mnemic.storage.server.asgi import App, Message, Receive, Scope, Send
 from mnemic.storage.server.job_counts import JobCounter
 
 __all__ = ["Metrics", "Observed"]
@@ -75,7 +75,7 @@ class _Jobs(Collector):
 class Observed:
     """Counts every request, and logs it as one line of JSON where somebody listens to the logger mnemic.access."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: App, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,12 +1,11 @@
 """Jobs, how much there is, and whether the server is well."""
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
-import anyio
-from anyio.to_thread import run_sync
 from fastapi import FastAPI, Query, Request, Response
-from starlette.exceptions import HTTPException
+from fastapi.exceptions import HTTPException
 
 from mnemic.errors import MnemicError
 from mnemic.llm import MeteredLLM
@@ -89,9 +88,9 @@ async def healthz(request: Request, response: Response) -> HealthReply:
     measured: Metrics = request.app.state.metrics
     running = measured.running
     try:
-        with anyio.fail_after(_PATIENCE):
-            await run_sync(access.stores.check_writable, abandon_on_cancel=True)
-            waiting = (await run_sync(counter.counts, abandon_on_cancel=True)).waiting
+        async with asyncio.timeout(_PATIENCE):
+            await asyncio.to_thread(access.stores.check_writable)
+            waiting = (await asyncio.to_thread(counter.counts)).waiting
     except (MnemicError, TimeoutError) as error:
         response.status_code = 503
         detail = str(error) or f"the store has not taken a write for {_PATIENCE:g} seconds"

@@ -3,8 +3,8 @@
 from importlib.resources import files
 
 from fastapi import FastAPI
+from fastapi.exceptions import HTTPException
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
 __all__ = ["add_page_routes"]
 

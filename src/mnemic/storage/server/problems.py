@@ -6,11 +6,9 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, StarletteHTTPException
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from mnemic.errors import MissingExtra, MnemicError, UsageError
 from mnemic.storage.conflicts import Conflict, NotFound
@@ -86,7 +84,7 @@ def problem(
 def add_problems(app: FastAPI) -> None:
     """From here on the app answers every error so."""
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(StarletteHTTPException, _refused)
     app.add_exception_handler(MnemicError, _explained)
     app.add_exception_handler(Exception, _broken)
 
@@ -105,7 +103,7 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
     return problem(422, f"{first.field}: {first.reason}", errors=wrong)
 
 
-async def _refused(request: Request, error: HTTPException) -> Response:
+async def _refused(request: Request, error: StarletteHTTPException) -> Response:
     detail = str(error.detail)
     if error.status_code == 404 and detail == "Not Found":
         detail = "there is no such path; /openapi.json lists them"
@@ -118,7 +116,7 @@ async def _refused(request: Request, error: HTTPException) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """What can be done at a path; each method has a route of its own there."""
-    fitting = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    fitting = [route for route in request.app.routes if route.path_regex.match(request.url.path)]
     return {method for route in fitting for method in getattr(route, "methods", None) or ()}
 
 
