@@ -1,6 +1,6 @@
 """Mixers whose memory is one matrix per head: what they share around the recurrence that tells them apart."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,6 @@ from mnemic.modules.memory import LayerMemory, Step
 from mnemic.modules.mixer import Mixer, MixerConfig, real_tokens
 from mnemic.modules.norms import GatedRMSNorm, RMSNorm
 from mnemic.modules.short_convolution import ShortConvolution
-from mnemic.ops.flash_linear_attention import Backend
 
 __all__ = [
     "MatrixStateConfig",
@@ -29,7 +28,9 @@ class MatrixStateConfig(MixerConfig):
     chunk_size: int | None = Field(
         None, ge=1, description="tokens of a chunk; changes speed, never results; None: what suits the device"
     )
-    backend: Backend = Field("torch", description="torch, or fla: the kernels of flash-linear-attention, on CUDA only")
+    backend: Literal["torch", "fla"] = Field(
+        "torch", description="torch, or fla: the kernels of flash-linear-attention, on CUDA only"
+    )
 
 
 class MatrixStateMemory(LayerMemory):

@@ -1,6 +1,6 @@
 """Linear attention: attention with a kernel that a state can sum (Katharopoulos et al. 2020, arXiv 2006.16236)."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -9,7 +9,7 @@ from mnemic.modules.matrix_state import MatrixStateConfig, default_heads, whole_
 from mnemic.modules.memory import Step
 from mnemic.modules.mixer import MixerConfig
 from mnemic.modules.normalised_state import NormalisedStateMixer
-from mnemic.ops.feature_maps import FEATURE_MAPS, POSITIVE, FeatureMap
+from mnemic.ops.feature_maps import FEATURE_MAPS, POSITIVE
 
 __all__ = ["LinearAttention", "LinearAttentionConfig"]
 
@@ -18,7 +18,9 @@ class LinearAttentionConfig(MatrixStateConfig):
     heads: int | None = Field(None, ge=1, description="heads; None: 4, or as many as have 32 key channels each")
     expand_k: float = Field(1.0, gt=0, description="channels of all queries over the width")
     expand_v: float = Field(1.0, gt=0, description="channels of all values over the width")
-    feature_map: FeatureMap = Field("elu", description="on queries and keys: elu (elu(x) + 1), relu or identity")
+    feature_map: Literal["elu", "relu", "identity"] = Field(
+        "elu", description="on queries and keys: elu (elu(x) + 1), relu or identity"
+    )
     normaliser: bool | None = Field(
         None, description="divide by the sum of the weights, instead of a norm; unset: where the map is positive"
     )
