@@ -7,7 +7,6 @@ had happened, bit for bit on the same machine's CPU with the same number of thre
 
 import math
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mnemic.errors import MnemicError, UsageError
-from mnemic.tasks.base import UNASKED, Examples
+from mnemic.tasks.base import UNASKED, Examples, TaskConfig
 from mnemic.training import randomness, room, sharding
 from mnemic.training.config import TrainConfig
 from mnemic.training.evaluation import answer
@@ -32,6 +31,7 @@ from mnemic.training.progress import Interrupted, OnProgress, OnStep, Progress, 
 from mnemic.training.recomputing import set_checkpointing
 from mnemic.training.result import Judge, TrainResult
 from mnemic.training.rows import Rows, largest_row
+from mnemic.training.shares import Shares
 from mnemic.training.state import State, fingerprint
 
 __all__ = ["Judge", "TrainResult", "train"]
@@ -122,8 +122,12 @@ class _Training:
             if self.config.compile:
                 getattr(self.model, "model", self.model).compile()
             self.validation = self._validation_rows()
-            for examples in self._batches():
-                numbers = self._step(examples)
+            self.shares = Shares(
+                self.task, self.config.batch_size, self.config.seed, self.state.position, self.state.stream,
+                self.accelerator.process_index, self.processes,
+            )  # fmt: skip
+            while not self.state.is_over(self.config):
+                numbers = self._step(self.shares.next())
                 is_evaluated = self._is_due(self.config.eval_every)
                 if is_evaluated:
                     self._evaluate()
@@ -132,10 +136,10 @@ class _Training:
                 if self.on_step is not None:
                     self.on_step(numbers)
                 if self._is_due(self.config.checkpoint_every) or self.state.is_over(self.config):
-                    self.keeper.save(self.state)
+                    self._save()
                 self._report(at_once=is_evaluated)
                 if should_stop is not None and self._all_stop(should_stop()):
-                    self.keeper.save(self.state)
+                    self._save()
                     raise Interrupted(
                         f"stopped after step {self.state.step} of {self.config.steps}; {self.keeper.kept()}"
                     )
@@ -161,15 +165,9 @@ class _Training:
         if self.is_sharded:  # which moves each layer's share to the device, never the whole
             sharding.shard(self.objective, self.device, self.processes)
 
-    def _batches(self) -> Iterator[Examples]:
-        """This run's remaining batches, whole: every process draws all rows and takes its own."""
-        stream = self.task.stream("train", self.config.batch_size, self.config.seed, start=self.state.position)
-        while not self.state.is_over(self.config):
-            examples = next(stream, None)
-            if examples is None or len(examples) < self.config.batch_size:
-                position = self.state.position
-                raise UsageError(f"task {self.task.spec()} has no whole batch of training rows after row {position}")
-            yield examples
+    def _save(self) -> None:
+        self.state.stream = self.shares.state()
+        self.keeper.save(self.state)
 
     def _step(self, examples: Examples) -> StepNumbers:
         began = time.perf_counter()
@@ -186,14 +184,14 @@ class _Training:
             raise MnemicError(self._out_of_memory()) from None
         self.optimizer.zero_grad(set_to_none=True)
         self.state.count_step(loss, self.config)
-        seconds, tokens = time.perf_counter() - began, examples.input_ids.size
+        seconds, tokens = time.perf_counter() - began, examples.input_ids.size * self.processes
         self.state.count_time(seconds, tokens, steady=self.is_warm)
         self.is_warm = True
         return StepNumbers(self.state.step, loss, lr, norm, tokens / seconds)
 
     def _backward(self, examples: Examples) -> float:
         """Gradients of the batch's mean loss, the same however it is cut: each piece is divided by the whole count."""
-        total = max(1, int((examples.targets != UNASKED).sum()))
+        total = max(1, self._over_processes(int((examples.targets != UNASKED).sum())))
         pieces = self._pieces(examples)
         loss = torch.zeros((), device=self.device)
         for index, piece in enumerate(pieces):
@@ -211,9 +209,13 @@ class _Training:
             return sharding.sync_gradients(self.objective, over_processes)
         return nullcontext() if over_processes else self.accelerator.no_sync(self.wrapped)
 
+    def _over_processes(self, count: int) -> int:
+        if self.processes == 1:
+            return count
+        return int(self.accelerator.reduce(torch.tensor(count, device=self.device)))
+
     def _pieces(self, examples: Examples) -> list[Examples]:
-        first = self.accelerator.process_index * self.rows_at_once * self.config.accumulation
-        starts = (first + index * self.rows_at_once for index in range(self.config.accumulation))
+        starts = range(0, len(examples), self.rows_at_once)
         return [examples[start : start + self.rows_at_once] for start in starts]
 
     def _clip_and_check(self, loss: float, examples: Examples) -> float:
@@ -240,7 +242,8 @@ class _Training:
         return self.state.step % every == 0 or self.state.step == self.config.steps
 
     def _evaluate(self) -> None:
-        answers = answer(self.objective, self.validation, self.device)
+        numbers = self.task.label_values() if isinstance(self.task, TaskConfig) else None
+        answers = answer(self.objective, self.validation, self.device, numbers)
         loss, accuracy = float(answers.loss.mean()), None
         if self.judge is not None:
             self.model.eval()

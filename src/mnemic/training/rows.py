@@ -1,17 +1,27 @@
 """What the training loop needs to know of rows, whoever makes them: a task does, and so do tokenised traces."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from mnemic.tasks.base import Examples, Split
 
-__all__ = ["Rows", "largest_row"]
+__all__ = ["Rows", "Stream", "largest_row"]
 
 
 def largest_row(rows: "Rows", seed: int) -> Examples:
     """The training row that needs the most memory; any of a task's, which are all of one length."""
     own = getattr(rows, "largest_row", None)
     return own() if own is not None else rows.sample("train", 1, seed)
+
+
+class Stream(Protocol):
+    """Training rows that come one after the other; rows that have them offer `open_reader`, as `TextTask` does."""
+
+    def take(self, rows: int) -> Examples:
+        """The next of this process's rows."""
+
+    def state(self) -> dict[str, Any]:
+        """JSON from which a reader goes on."""
 
 
 class Rows(Protocol):

@@ -20,6 +20,7 @@ class State:
         fingerprint: of the run, see :func:`fingerprint`.
         step: optimiser steps done.
         position: the training row that the next step starts with.
+        stream: where streamed rows stand, see `shares.Shares.state`.
         curve: one point per evaluation.
         loss_sum, loss_steps: of the training losses since the last evaluation.
         best_loss: the lowest validation loss so far.
@@ -33,6 +34,7 @@ class State:
     fingerprint: str
     step: int = 0
     position: int = 0
+    stream: dict[str, Any] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_steps: int = 0
