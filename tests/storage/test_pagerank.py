@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnemic.errors import UsageError
+from mnemic.storage import pagerank
 from mnemic.storage.pagerank import Graph, personalized_pagerank
 
 
@@ -76,8 +77,7 @@ def test_the_order_of_the_edges_does_not_matter():
     graph = Graph.of(first, second, weights, 50)
     order = random.permutation(400)
     again = Graph.of(second[order], first[order], weights[order], 50)
-    for part in ("starts", "neighbours", "shares", "degrees"):
-        assert (getattr(graph, part) == getattr(again, part)).all()
+    assert_same(graph, again)
 
 
 def test_a_large_graph_by_push_has_the_same_top():
@@ -99,7 +99,7 @@ def test_many_seeds_go_by_power():
     graph = Graph.of(line, line + 1, np.ones(nodes - 1), nodes)
     auto = personalized_pagerank(graph, np.ones(nodes))
     assert (auto.mass == personalized_pagerank(graph, np.ones(nodes), method="power").mass).all()
-    assert graph.nbytes == 8 * (nodes + 1 + 4 * (nodes - 1) + nodes)
+    assert graph.nbytes == 8 * (3 * nodes + 4 * (nodes - 1))
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,40 @@ def test_wrong_graphs():
         Graph.of(np.array([0]), np.array([2]), np.ones(1), 2)
     with pytest.raises(UsageError, match="finite and not negative"):
         Graph.of(np.array([0]), np.array([1]), -np.ones(1), 2)
+
+
+def assert_same(one: Graph, other: Graph) -> None:
+    """Node for node, wherever the neighbours lie."""
+    np.testing.assert_array_equal(one.lengths, other.lengths)
+    np.testing.assert_allclose(one.degrees, other.degrees, rtol=1e-12)
+    for node in range(one.nodes):
+        rows = [slice(g.starts[node], g.starts[node] + g.lengths[node]) for g in (one, other)]
+        np.testing.assert_array_equal(one.neighbours.rows[rows[0]], other.neighbours.rows[rows[1]])
+        np.testing.assert_allclose(one.weights.rows[rows[0]], other.weights.rows[rows[1]], rtol=1e-12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(problems(), min_size=1, max_size=6), st.sampled_from([0, 20]))
+def test_a_graph_that_grew_is_the_one_that_was_made_at_once(parts, most_touched):
+    """With 0 every step is done row by row, as in a large graph."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pagerank, "_MOST_TOUCHED", most_touched)
+        nodes, graph, seen = 0, Graph.of(*(np.zeros(0, kind) for kind in (np.int64, np.int64, float)), 0), []
+        for first, second, weights, more, *_ in parts:
+            nodes = max(nodes, more)
+            seen.append((graph, [array.copy() for array in (graph.starts, graph.neighbours.rows, graph.weights.rows)]))
+            graph = graph.plus(first, second, weights, nodes)
+        whole = Graph.of(*(np.concatenate([part[i] for part in parts]) for i in range(3)), nodes)
+        assert_same(graph, whole)
+        for old, (starts, neighbours, weights) in seen:
+            np.testing.assert_array_equal(old.starts, starts)
+            np.testing.assert_array_equal(old.neighbours.rows[: len(neighbours)], neighbours)
+            np.testing.assert_array_equal(old.weights.rows[: len(weights)], weights)
+        seeds = np.arange(nodes) + 1.0
+        for method in ("push", "power"):
+            np.testing.assert_allclose(
+                personalized_pagerank(graph, seeds, 0.5, method).mass,
+                personalized_pagerank(whole, seeds, 0.5, method).mass,
+                atol=1e-6,
+            )
+        assert len(graph.neighbours) <= 3 * int(graph.lengths.sum()) + 2000

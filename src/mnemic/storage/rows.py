@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "segments"]
+__all__ = ["Rows", "segments", "spans"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -73,7 +73,11 @@ class Rows:
 
 def segments(starts: Ints, picked: Ints) -> tuple[Ints, Ints]:
     """The entries of some rows: (their places `[Z']`, for each the position in `picked` of its row `[Z']`)."""
-    lengths = starts[picked + 1] - starts[picked]
-    owner = np.repeat(np.arange(len(picked)), lengths)
+    return spans(starts[picked], starts[picked + 1] - starts[picked])
+
+
+def spans(begins: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """The places of some spans, one span after another: (`[Z']`, for each which span it is of `[Z']`)."""
+    owner = np.repeat(np.arange(len(begins)), lengths)
     before = np.cumsum(lengths) - lengths
-    return starts[picked][owner] + np.arange(len(owner)) - before[owner], owner
+    return begins[owner] + np.arange(len(owner)) - before[owner], owner

@@ -12,7 +12,7 @@ from mnemic.errors import UsageError, nearest
 from mnemic.storage.approximate import ApproximateIndex
 from mnemic.storage.backend import Backend, Transaction, batches, marks
 from mnemic.storage.encoder import Encoder
-from mnemic.storage.graphs import load_graph
+from mnemic.storage.graphs import NameGraph, load_facts
 from mnemic.storage.images import Image, load_passages, reread
 from mnemic.storage.linking import fact_vectors, link
 from mnemic.storage.postings import Find
@@ -23,10 +23,11 @@ from mnemic.storage.tenants import other_encoder, tenant_state
 from mnemic.storage.times import iso
 from mnemic.storage.view import Method, Query, Scored, View
 
-__all__ = ["FILTERS", "Recalled", "Searcher", "check_filters"]
+__all__ = ["FILTERS", "WHOLE", "Recalled", "Searcher", "check_filters"]
 
+WHOLE = "view"  # in the place of a method: everything that methods see
 EXACT_UP_TO = 50_000  # passages of a tenant among which a question looks at every vector
-_ON_GRAPH = frozenset({"rule-graph", "hipporag", "hipporag2"})
+_ON_NAMES, _ON_FACTS = frozenset({"rule-graph"}), frozenset({"hipporag", "hipporag2", WHOLE})
 FILTERS = ("session", "source", "actor", "level", "title")
 
 
@@ -48,7 +49,8 @@ class Searcher:
         self._image: Image | None = None
         self._approximate: ApproximateIndex | None = None
         self._state = (-1, -1)  # version and rewrites of what `_views` shows
-        self._views: dict[bool, View] = {}  # with the graph or without; a view keeps what methods derive from it
+        self._names = NameGraph()
+        self._views: dict[str, View] = {}  # by `_depth`; a view keeps what methods derive from it
 
     def search(
         self,
@@ -154,36 +156,44 @@ class Searcher:
             find = self._finder(tenant)
             if chosen is not None:
                 seqs, plain = image.seqs.rows[chosen], image.view(find, chosen)
-                if not _on_graph(method, plain):
-                    return Recalled(tenant, plain, seqs)
-                graph = self._graph(tenant, encoder, seqs, at, known_at)
-                return Recalled(tenant, image.view(find, chosen, **graph), seqs)
+                depth = _depth(method, plain)
+                names = NameGraph()
+                graph = self._graph(depth, tenant, encoder, seqs, names, at, known_at)
+                return Recalled(tenant, image.view(find, chosen, **graph) if graph else plain, seqs)
             state = (image.version, image.rewrites)
             if self._state != state:
-                self._state, self._views = state, {False: image.view(find)}
-            with_graph = _on_graph(method, self._views[False])
-            if with_graph not in self._views:
-                graph = self._graph(tenant, encoder, image.seqs.rows, None, None) if with_graph else {}
-                self._views[with_graph] = image.view(find, **graph)
-            return Recalled(tenant, self._views[with_graph], image.seqs.rows)
+                if self._state[1] != image.rewrites:
+                    self._names = NameGraph()
+                self._state, self._views = state, {"": image.view(find)}
+            depth = _depth(method, self._views[""])
+            if depth not in self._views:
+                graph = self._graph(depth, tenant, encoder, image.seqs.rows, self._names, None, None)
+                self._views[depth] = image.view(find, **graph)
+            return Recalled(tenant, self._views[depth], image.seqs.rows)
 
     def _graph(
-        self, tenant: int, encoder: Encoder, seqs: NDArray[np.int64], at: int | None, known_at: int | None
+        self,
+        depth: str,
+        tenant: int,
+        encoder: Encoder,
+        seqs: NDArray[np.int64],
+        names: NameGraph,
+        at: int | None,
+        known_at: int | None,
     ) -> dict[str, Any]:
-        if not tenant:
+        if not tenant or not depth:
             return {}
-        linked = link(self._backend, tenant, encoder)
-        graph = self._backend.read(lambda tx: load_graph(tx, tenant, seqs, linked, at, known_at), tenant)
-        vectors = fact_vectors(self._backend, tenant, encoder, graph.stated) if graph.facts else None
-        return {
-            "entities": graph.entities,
-            "mentions": graph.mentions,
-            "cooccurrences": graph.cooccurrences,
-            "facts": graph.facts,
-            "support": graph.support,
-            "synonyms": graph.synonyms,
-            "entity_vectors": graph.entity_vectors,
-            "fact_vectors": vectors,
+        linked = link(self._backend, tenant, encoder) if depth == "facts" else None
+        self._backend.read(lambda tx: names.extend(tx, tenant, seqs), tenant)
+        if linked is None:
+            return names.parts()
+        found = self._backend.read(lambda tx: load_facts(tx, tenant, seqs, names, linked, at, known_at), tenant)
+        return names.parts() | {
+            "facts": found.facts,
+            "support": found.support,
+            "synonyms": found.synonyms,
+            "entity_vectors": found.entity_vectors,
+            "fact_vectors": fact_vectors(self._backend, tenant, encoder, found.stated) if found.facts else None,
         }
 
     def _current(self, encoder: Encoder) -> tuple[Image, int]:
@@ -213,8 +223,11 @@ class Searcher:
         return lambda terms: self._backend.read(lambda tx: tx.find_words(tenant, terms), tenant)
 
 
-def _on_graph(method: str, view: View) -> bool:
-    return method in _ON_GRAPH or (method == "auto" and mostly_titled(view))
+def _depth(method: str, view: View) -> str:
+    """How much of the graph a method looks at: nothing "", the names in the passages, or facts as well."""
+    if method in _ON_FACTS:
+        return "facts"
+    return "names" if method in _ON_NAMES or (method == "auto" and mostly_titled(view)) else ""
 
 
 def _origins(tx: Transaction, tenant: int, passages: Sequence[int]) -> dict[int, dict[str, Any]]:

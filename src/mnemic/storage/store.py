@@ -39,7 +39,7 @@ from mnemic.storage.records import (
 from mnemic.storage.reembedding import reembed
 from mnemic.storage.removing import erase_events, erase_stated_facts, forget_events
 from mnemic.storage.rule_extraction import extract_by_rules
-from mnemic.storage.searching import Searcher, check_filters
+from mnemic.storage.searching import WHOLE, Searcher, check_filters
 from mnemic.storage.summaries import queue_summaries, summaries_about
 from mnemic.storage.tenants import Tenant, begin_write, check_name, find_tenant, make_tenant, other_encoder
 from mnemic.storage.times import Time, microseconds
@@ -260,7 +260,7 @@ class MemoryStore:
         """Everything that recall methods see, with the graph; see `search` for the arguments."""
         recalled = self._searcher.recalled(
             self.encoder,
-            method="rule-graph",
+            method=WHOLE,
             filters=check_filters(filters),
             at=microseconds(at, "at"),
             known_at=microseconds(known_at, "known_at"),

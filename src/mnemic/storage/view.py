@@ -77,7 +77,7 @@ class Fact:
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """Weighted undirected edges between entities, each pair once, `first < second`.
+    """Weighted undirected edges between entities, each pair once, `first < second`; ascending.
 
     Attributes:
         first, second: `[L]` int64.
@@ -87,6 +87,15 @@ class Links:
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     weights: NDArray[np.float64]
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """`[L]`, ascending: both ends in one number."""
+        return (self.first << 32) | self.second
+
+    @classmethod
+    def of_keys(cls, keys: NDArray[np.int64], weights: NDArray[np.float64]) -> "Links":
+        return cls(keys >> 32, keys & 0xFFFFFFFF, weights)
 
     @classmethod
     def none(cls) -> "Links":
@@ -135,6 +144,7 @@ class View:
     entity_vectors: `[E, D]` of `Entity.norm_name`, None: made when a method asks.
     fact_vectors: `[F, D]` of `phrases.fact_text`, None: made when a method asks.
     grown: what is derived passage by passage; views whose passages begin with the same ones may share it.
+    grown_graph: the same for what is derived from the names in the passages.
     """
 
     passages: tuple[Passage, ...]
@@ -150,6 +160,7 @@ class View:
     entity_vectors: Vectors | None = None
     fact_vectors: Vectors | None = None
     grown: Grown = field(default_factory=Grown, repr=False)
+    grown_graph: Grown = field(default_factory=Grown, repr=False)
     _made: dict[str, Any] = field(default_factory=dict, repr=False)
     _making: Any = field(default_factory=RLock, repr=False)
 
@@ -205,6 +216,11 @@ class View:
                 before the first); see `Grown.get`.
         """
         return self.grown.get(what, len(self.passages), lambda before, first: extend(self, before, first))
+
+    def extended_graph(self, what: str, extend: Callable[["View", T | None, int], T]) -> T:
+        """As `extended`, from entities, mentions and co-occurrences: those that are new are at the end, but
+        co-occurrences, which may also have become heavier."""
+        return self.grown_graph.get(what, len(self.passages), lambda before, first: extend(self, before, first))
 
 
 def _known_levels(view: View, before: frozenset[str] | None, first: int) -> frozenset[str]:

@@ -8,8 +8,8 @@ co-occurrence in the place of facts.
 N passages, E entities.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from mnemic.storage.names import is_name, query_names
 from mnemic.storage.pagerank import Graph, personalized_pagerank
 from mnemic.storage.phrases import normalised
 from mnemic.storage.recall.ranking import best_first, minmax, ranked, standardised
-from mnemic.storage.view import Query, Scored, View
+from mnemic.storage.view import Links, Query, Scored, View
 
 __all__ = ["RuleGraph"]
 
@@ -49,14 +49,15 @@ class RuleGraph:
             scores = standardised(similarity) + self.fallback_keywords * standardised(words)
             reason = "fallback: vectors and words, as no name of the question is known"
             return ranked(view, scores, k, {"dense": similarity, "keyword": words}, (reason,))
-        network = view.once("rule-graph", _network)
+        network = view.extended_graph("rule-graph", _network)
         seeds = np.zeros(network.graph.nodes)
         places = np.array(list(linked.values()))
         rarity = 1 / np.maximum(network.passages_of[places], 1)
-        seeds[len(view.passages) + places] = rarity / rarity.max()
+        seeds[_entity_node(places)] = rarity / rarity.max()
         nearest = best_first(similarity, self.passage_seeds)
-        seeds[nearest] = self.passage_weight * minmax(similarity)[nearest]
-        mass = personalized_pagerank(network.graph, seeds, self.damping).mass[: len(view.passages)]
+        seeds[_passage_node(nearest)] = self.passage_weight * minmax(similarity)[nearest]
+        walked = personalized_pagerank(network.graph, seeds, self.damping).mass
+        mass = walked[_passage_node(np.arange(len(view.passages)))]
         path = (f"names of the question: {', '.join(linked)}",)
         return ranked(view, mass, k, {"graph": mass, "dense": similarity}, path)
 
@@ -64,59 +65,112 @@ class RuleGraph:
 def _linked(view: View, question: str) -> dict[str, int]:
     """Names of the question that stand in passages -> entity. Of a name that does not, its longest parts that do; and
     titles, which a question may also spell without capitals."""
-    known = view.once("rule-graph names", _by_name)
+    names = view.extended_graph("rule-graph names", _named)
     found: dict[str, int] = {}
-    _link(normalised(question).split(), view.once("rule-graph titles", _by_title), found)
+    _link(normalised(question).split(), lambda name: names.titled(view, name), found)
     for name in query_names(question):
-        _link(normalised(name).split(), known, found)
+        _link(normalised(name).split(), lambda name: names.known(view, name), found)
     return found
 
 
-def _link(words: list[str], known: Mapping[str, int], found: dict[str, int]) -> None:
+def _link(words: list[str], known: Callable[[str], int | None], found: dict[str, int]) -> None:
     """Adds the longest name among the words, and then those before and after it."""
     for length in range(min(len(words), _MOST_WORDS), 0, -1):
         for start in range(len(words) - length + 1):
             name = " ".join(words[start : start + length])
-            if name in known and is_name(name):
-                found[name] = known[name]
+            entity = known(name)
+            if entity is not None and is_name(name):
+                found[name] = entity
                 _link(words[:start], known, found)
                 _link(words[start + length :], known, found)
                 return
 
 
+@dataclass(eq=False)
+class _Names:
+    """Attributes:
+    entities: of each name that the rules found.
+    titles: the first passage of each title.
+    count: entities that were looked at.
+    """
+
+    entities: dict[str, int] = field(default_factory=dict)
+    titles: dict[str, int] = field(default_factory=dict)
+    count: int = 0
+
+    def known(self, view: View, name: str) -> int | None:
+        """The entity; None where the view, which may be an old one, has none."""
+        entity = self.entities.get(name, len(view.entities))
+        return entity if entity < len(view.entities) else None
+
+    def titled(self, view: View, name: str) -> int | None:
+        """The entity of a title of a passage."""
+        return self.known(view, name) if self.titles.get(name, len(view.passages)) < len(view.passages) else None
+
+
+def _named(view: View, before: _Names | None, first: int) -> _Names:
+    names = before or _Names()
+    for index in range(names.count, len(view.entities)):
+        if view.entities[index].type == "span":
+            names.entities[view.entities[index].norm_name] = index
+    names.count = len(view.entities)
+    for index in range(first, len(view.passages)):
+        if title := view.passages[index].title:
+            names.titles.setdefault(normalised(title), index)
+    return names
+
+
 @dataclass(frozen=True, eq=False)
 class _Network:
     """Attributes:
-    graph: N + E nodes.
+    graph: passages are even nodes, entities odd ones, so that either may become more.
     passages_of: `[E]`, in how many passages each entity stands.
+    spans: `[E]`, which the rules have found.
+    links: of the view.
     """
 
     graph: Graph
     passages_of: NDArray[np.int64]
+    spans: NDArray[np.bool_]
+    links: Links
 
 
-def _by_name(view: View) -> dict[str, int]:
-    return {entity.norm_name: index for index, entity in enumerate(view.entities) if entity.type == "span"}
+def _passage_node(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    return 2 * index
 
 
-def _by_title(view: View) -> dict[str, int]:
-    known = view.once("rule-graph names", _by_name)
-    titles = {normalised(passage.title) for passage in view.passages if passage.title}
-    return {title: known[title] for title in titles if title in known}
+def _entity_node(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    return 2 * index + 1
 
 
-def _network(view: View) -> _Network:
-    passages, entities = len(view.passages), len(view.entities)
-    spans = np.array([entity.type == "span" for entity in view.entities], bool)
+def _network(view: View, before: _Network | None, first: int) -> _Network:
+    if before is None:
+        nothing = np.zeros(0, np.int64)
+        empty = Graph.of(nothing, nothing, np.zeros(0), 0)
+        before = _Network(empty, nothing, np.zeros(0, np.bool_), Links.none())
+    new = [entity.type == "span" for entity in view.entities[len(before.spans) :]]
+    spans = np.concatenate([before.spans, np.array(new, np.bool_)])
     rows, columns = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if view.mentions is not None:
-        by_rules = spans[view.mentions.columns]
-        rows, columns = view.mentions.row_of_entry[by_rules], view.mentions.columns[by_rules]
-    links = view.cooccurrences
-    graph = Graph.of(
-        np.concatenate([rows, passages + links.first]),
-        np.concatenate([passages + columns, passages + links.second]),
+        starts = view.mentions.starts[first:]
+        columns = view.mentions.columns[starts[0] :]
+        rows = np.repeat(np.arange(first, len(view.passages)), np.diff(starts))
+        rows, columns = rows[spans[columns]], columns[spans[columns]]
+    links = _heavier(before.links, view.cooccurrences)
+    graph = before.graph.plus(
+        np.concatenate([_passage_node(rows), _entity_node(links.first)]),
+        np.concatenate([_entity_node(columns), _entity_node(links.second)]),
         np.concatenate([np.ones(len(rows)), _COOCCURRENCE * links.weights]),
-        passages + entities,
+        2 * max(len(view.passages), len(view.entities)),
     )
-    return _Network(graph, np.bincount(columns, minlength=entities))
+    passages_of = np.bincount(columns, minlength=len(view.entities))
+    passages_of[: len(before.passages_of)] += before.passages_of
+    return _Network(graph, passages_of, spans, view.cooccurrences)
+
+
+def _heavier(old: Links, new: Links) -> Links:
+    """By how much links are heavier than they were, those that are."""
+    weights = new.weights.copy()
+    weights[np.searchsorted(new.keys, old.keys)] -= old.weights
+    changed = np.flatnonzero(weights)
+    return Links(new.first[changed], new.second[changed], weights[changed])
