@@ -1,33 +1,30 @@
-"""What an exported task needs: its questions from a file, and the scores of replies.
+"""What an exported task's YAML calls: its questions from a file, and the scores of replies.
 
-A copy of this file lies beside each export to lm-evaluation-harness, so it imports nothing of mnemic.
+A copy of this file lies beside each export, for lm-evaluation-harness calls what lies there.
 """
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["process_results", "questions", "scores"]
+from mnemic.tasks.prompts import Question
+from mnemic.teaching.asking.scoring import score
+
+__all__ = ["document", "process_results", "questions", "scores"]
+
+_OF_A_QUESTION = ("context", "query", "prefix", "answers", "scoring", "max_tokens")
 
 
-def scores(reply: str, answers: Sequence[str]) -> dict[str, float]:
-    """How much of what is right a reply says, and whether it says nothing else.
+def document(name: str, question: Question) -> dict[str, Any]:
+    """A question as JSON."""
+    return {"id": name, **{part: getattr(question, part) for part in _OF_A_QUESTION}, "slices": dict(question.slices)}
 
-    RULER (Hsieh et al. 2024, arXiv 2404.06654) counts substrings; here an answer must stand as a word of its own, so
-    that 12 is not found in 123.
 
-    Returns:
-        recall: share of the answers that are in the reply, case ignored. exact: 1 where the reply is the answers, in
-        any order, with nothing but punctuation and "and" between them.
-    """
-    found = [answer for answer in answers if _as_word(answer).search(reply)]
-    rest = reply
-    for answer in sorted(found, key=len, reverse=True):
-        rest = _as_word(answer).sub(" ", rest, count=1)
-    says_more = re.search(r"\w", re.sub(r"\band\b", " ", rest, flags=re.IGNORECASE)) is not None
-    return {"recall": len(found) / len(answers), "exact": float(len(found) == len(answers) and not says_more)}
+def scores(question: Question, reply: str) -> dict[str, float]:
+    """`score` by the question's own rule, `exact` and `f1`, as `mnemic ask` reports them."""
+    found = score(question, reply)
+    return {"score": found.score, "exact": found.exact, "f1": found.f1}
 
 
 def questions(file: str, split: str, **_: Any) -> dict[str, Any]:
@@ -38,10 +35,7 @@ def questions(file: str, split: str, **_: Any) -> dict[str, Any]:
     return {split: Dataset.from_list([json.loads(line) for line in lines])}
 
 
-def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
     """lm-eval's scores of one reply."""
-    return scores(results[0], doc["answers"])
-
-
-def _as_word(answer: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)", re.IGNORECASE)
+    parts = {part: doc[part] for part in _OF_A_QUESTION}
+    return scores(Question(**{**parts, "answers": tuple(doc["answers"])}), results[0])

@@ -8,12 +8,11 @@ from typing import Any
 
 from mnemic.catalogue import tasks
 from mnemic.errors import MissingExtra
-from mnemic.integrations.exported import scores
-from mnemic.integrations.questions import questions
+from mnemic.integrations.exported import document, process_results
+from mnemic.integrations.questions import is_told_in_tokens, questions
 from mnemic.options import format_option
 from mnemic.tasks import parse_task
 from mnemic.tasks.base import Split, TaskConfig
-from mnemic.tasks.tokens import TokenTask
 
 try:
     from inspect_ai import Task, task
@@ -46,15 +45,15 @@ def to_inspect(
     Raises:
         UsageError: a task that asks nothing.
     """
-    before, after = (INSTRUCTION, " =?") if instruct and isinstance(config, TokenTask) else ("", "")
+    before, after = (INSTRUCTION, " =?") if instruct and is_told_in_tokens(config) else ("", "")
     samples = [
         Sample(
-            input=f"{before}{question.prompt}{after}",
+            input=f"{before}{question.text}{after}",
             target=list(question.answers),
-            id=question.id,
-            metadata={"row": question.id.rpartition("/")[0], **question.slices},
+            id=name,
+            metadata={"row": name.rpartition("/")[0], **question.slices, "question": document(name, question)},
         )
-        for question in questions(config, split, rows, seed)
+        for name, question in questions(config, split, rows, seed).items()
     ]
     prompts = hashlib.sha256("\0".join(str(sample.input) for sample in samples).encode()).hexdigest()
     return Task(
@@ -69,13 +68,13 @@ def to_inspect(
 _MEASURES: Any = [mean(), stderr(cluster="row")]
 
 
-@scorer(metrics={"recall": _MEASURES, "exact": _MEASURES})
+@scorer(metrics={"score": _MEASURES, "exact": _MEASURES, "f1": _MEASURES})
 def recalled() -> Scorer:
-    """`recall` and `exact` of :func:`mnemic.integrations.exported.scores`."""
+    """`score`, `exact` and `f1` as `mnemic ask` reports them: see :mod:`mnemic.teaching.asking.scoring`."""
 
     async def score(state: TaskState, target: Target) -> Score:
         reply = state.output.completion
-        return Score(value=dict(scores(reply, list(target))), answer=reply)
+        return Score(value=dict(process_results(state.metadata["question"], [reply])), answer=reply)
 
     return score
 

@@ -1,4 +1,4 @@
-"""Tasks for lm-evaluation-harness: a folder for its `--include_path`, which then needs neither mnemic nor a network.
+"""Tasks for lm-evaluation-harness: a folder for its `--include_path`, drawn once, so that all models get the same.
 
 python -m mnemic.integrations.lm_eval FOLDER TASK… [--rows N] [--split SPLIT] [--seed S] [--form FORM]
 """
@@ -17,10 +17,9 @@ import yaml
 
 from mnemic.errors import MnemicError, UsageError
 from mnemic.integrations import exported
-from mnemic.integrations.questions import Question, questions
+from mnemic.integrations.questions import is_told_in_tokens, questions
 from mnemic.tasks import parse_task
 from mnemic.tasks.base import Split, TaskConfig
-from mnemic.tasks.tokens import TokenTask
 
 __all__ = ["Form", "export", "task_name"]
 
@@ -36,17 +35,17 @@ def export(
 ) -> list[str]:  # fmt: skip
     """Write each task's questions and its YAML.
 
-    Args:
-        rows: of the split; a row may ask several questions.
-        form: "likelihood": `acc` says whether the answer is the likeliest continuation, token by token; for models
-            trained on the task. "reply": the model writes up to 128 tokens, and `recall` and `exact` say what of the
-            answers is in them; for models that follow a prompt. "auto": likelihood for tasks in tokens.
+        Args:
+            rows: of the split; a row may ask several questions.
+            form: "likelihood": `acc` says whether the answer is the likeliest continuation, token by token; for models
+    trained on the task. "reply": the model writes as much as the task states, and `score`, `exact` and `f1` are
+                those of `mnemic ask`; for models that follow a prompt. "auto": likelihood for tasks in tokens.
 
-    Returns:
-        the names that `lm_eval --tasks` takes.
+        Returns:
+            the names that `lm_eval --tasks` takes.
 
-    Raises:
-        UsageError: a task that asks nothing, or two of one name.
+        Raises:
+            UsageError: a task that asks nothing, or two of one name.
     """
     names = [task_name(task) for task in tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -55,20 +54,20 @@ def export(
     shutil.copyfile(exported.__file__, folder / f"{_MODULE}.py")
     for task, name in zip(tasks, names, strict=True):
         asked = questions(task, split, rows, seed)
-        lines = "".join(json.dumps(_document(question), ensure_ascii=False) + "\n" for question in asked)
+        lines = "".join(json.dumps(exported.document(*item), ensure_ascii=False) + "\n" for item in asked.items())
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
         about = {
             "version": task.version, "task": task.spec(), "hash": task.hash(), "seed": seed, "rows": rows,
             "questions": hashlib.sha256(lines.encode()).hexdigest(),
         }  # fmt: skip
-        by_reply = form == "reply" or (form == "auto" and not isinstance(task, TokenTask))
+        by_reply = form == "reply" or (form == "auto" and not is_told_in_tokens(task))
         config = {
             "task": name,
             "test_split": split,
             "dataset_kwargs": {"file": f"{name}.jsonl"},
-            "doc_to_text": "{{prompt}}",
+            "doc_to_text": "{{context}}{{query}}{{prefix}}",
             "metadata": {**about, "split": split},
-            **(_REPLY if by_reply else _LIKELIHOOD),
+            **(_reply(max(question.max_tokens for question in asked.values())) if by_reply else _LIKELIHOOD),
         }
         calls = ["custom_dataset: questions", *(["process_results: process_results"] if by_reply else [])]
         functions = "".join(f"{call.replace(': ', f': !function {_MODULE}.')}\n" for call in calls)
@@ -84,25 +83,22 @@ _LIKELIHOOD: dict[str, Any] = {
         {"metric": "perplexity", "aggregation": "perplexity", "higher_is_better": False},
     ],
 }
-_REPLY: dict[str, Any] = {
-    "output_type": "generate_until",
-    "doc_to_target": "{{answers | join(', ')}}",
-    "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 128, "do_sample": False},
-    "metric_list": [
-        {"metric": "recall", "aggregation": "mean", "higher_is_better": True},
-        {"metric": "exact", "aggregation": "mean", "higher_is_better": True},
-    ],
-}
+
+
+def _reply(max_tokens: int) -> dict[str, Any]:
+    measures = ("score", "exact", "f1")
+    return {
+        "output_type": "generate_until",
+        "doc_to_target": "{{answers | join(', ')}}",
+        "generation_kwargs": {"until": [], "max_gen_toks": max_tokens, "do_sample": False},
+        "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in measures],
+    }
 
 
 def task_name(task: TaskConfig) -> str:
     """ "mnemic_" and the task as one writes it, or the beginning of that and of the hash where it is long."""
     plain = "mnemic_" + re.sub(r"\W+", "_", task.spec()).strip("_")
     return plain if len(plain) <= _LONGEST_NAME else f"{plain[: _LONGEST_NAME - 9]}_{task.hash()[:8]}"
-
-
-def _document(question: Question) -> dict[str, Any]:
-    return {"id": question.id, "prompt": question.prompt, "answers": list(question.answers), **question.slices}
 
 
 @click.command()

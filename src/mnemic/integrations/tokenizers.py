@@ -12,7 +12,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from mnemic.errors import UsageError
+from mnemic.integrations.questions import is_told_in_tokens
 from mnemic.tasks.base import TaskConfig
+from mnemic.tasks.prompts import APPROXIMATE, PromptTask
 from mnemic.tasks.text import TextTask
 from mnemic.tasks.tokenizers import FastTokenizer
 from mnemic.tasks.tokens import TokenTask
@@ -40,13 +42,16 @@ def task_tokenizer(task: TaskConfig) -> Any:
     Raises:
         UsageError: one word stands for two ids, or the task is in neither tokens nor text.
     """
-    if isinstance(task, TokenTask):
+    if is_told_in_tokens(task):
+        assert isinstance(task, TokenTask)
         return _of_words(task)
-    if not isinstance(task, TextTask):
+    if not isinstance(task, TextTask | PromptTask):
         raise UsageError(f"{task.spec()} has no tokenizer: it is neither in tokens nor a text")
     if task.tokenizer == "byte":
         return _with_end(_of_bytes())
-    if task.tokenizer == "bpe":
+    if task.tokenizer == APPROXIMATE:
+        raise UsageError(f"{task.spec()}: tokenizer=approximate only counts; name one that makes tokens")
+    if isinstance(task, TextTask) and task.tokenizer == "bpe":
         learned = task.text.tokenizer
         assert isinstance(learned, FastTokenizer)
         return _with_end(learned.file_content())
