@@ -42,6 +42,13 @@ TINY = {
         {"heads": 4, "feature_width": 4, "window": 0, "conv_size": 3},
     ],
     "repeated-token-attention": [{"heads": 2}],
+    "miras": [
+        {"heads": 2, "chunk_size": 4, "expansion": 2, "bias": "robust", "optimizer": "momentum"},
+        {"heads": 2, "chunk_size": 5, "depth": 1, "bias": "dot", "retention": "elastic-net", "conv_size": 0},
+    ],
+    "moneta": [{"heads": 2, "chunk_size": 4, "expansion": 2}, {"heads": 2, "retention": "lq-paper", "chunk_size": 3}],
+    "yaad": [{"heads": 2, "chunk_size": 4, "expansion": 2}, {"heads": 1, "bias": "huber-switch", "chunk_size": 16}],
+    "memora": [{"heads": 2, "chunk_size": 4, "expansion": 2}],
     "titans-lmm": [
         {"heads": 2, "chunk_size": 4, "expansion": 2},
         {"heads": 1, "chunk_size": 16, "depth": 1, "conv_size": 0},

@@ -164,6 +164,30 @@ _SYSTEMS = (
         memory="4·H·E·D² float32 values + a chunk's tokens + convolution",
     ),
     System(
+        name="miras", place="state", target="mnemic.state.miras:Miras",
+        title="Miras", paper="Behrouz et al. 2025", arxiv="2504.13173", study="zoology", page="miras",
+        summary="A network trained while it reads: loss, retention, optimiser and its own shape are options.",
+        memory="2·H·E·D² float32 values + a chunk's tokens + convolution",
+    ),
+    System(
+        name="moneta", place="state", target="mnemic.state.miras:Moneta",
+        title="Moneta", paper="Behrouz et al. 2025", arxiv="2504.13173", study="zoology", page="miras",
+        summary="Miras with a cubic loss and weights of a bounded 4-norm.",
+        memory="2·H·E·D² float32 values + a chunk's tokens + convolution",
+    ),
+    System(
+        name="yaad", place="state", target="mnemic.state.miras:Yaad",
+        title="Yaad", paper="Behrouz et al. 2025", arxiv="2504.13173", study="zoology", page="miras",
+        summary="Miras with a Huber loss: outliers pull no harder than a threshold.",
+        memory="2·H·E·D² float32 values + a chunk's tokens + convolution",
+    ),
+    System(
+        name="memora", place="state", target="mnemic.state.miras:Memora",
+        title="Memora", paper="Behrouz et al. 2025", arxiv="2504.13173", study="zoology", page="miras",
+        summary="Miras with weights on a simplex, moved by exponentiated gradients.",
+        memory="2·H·E·D² float32 values + a chunk's tokens + convolution",
+    ),
+    System(
         name="base-conv", place="state", target="mnemic.state.base_conv:BaseConv",
         title="BaseConv", paper="Arora et al. 2023", arxiv="2312.04927", study="zoology",
         summary="A gate times a convolution, with a short kernel or a filter over the whole context.",
