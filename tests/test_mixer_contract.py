@@ -43,7 +43,7 @@ TINY = {
     ],
     "repeated-token-attention": [{"heads": 2}],
     "miras": [
-        {"heads": 2, "chunk_size": 4, "expansion": 2, "bias": "robust", "optimizer": "momentum"},
+        {"heads": 2, "chunk_size": 4, "expansion": 2, "bias": "huber-coordinate", "optimizer": "momentum"},
         {"heads": 2, "chunk_size": 5, "depth": 1, "bias": "dot", "retention": "elastic-net", "conv_size": 0},
     ],
     "moneta": [{"heads": 2, "chunk_size": 4, "expansion": 2}, {"heads": 2, "retention": "lq-paper", "chunk_size": 3}],
