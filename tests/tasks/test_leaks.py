@@ -20,6 +20,14 @@ SPECS = [
     "induction:length=64,form=repeat",
     "joint-recall:contexts=4,keys=3",
     "joint-recall:contexts=3,keys=3,queries=3,sample_ids=true",
+    "noisy-recall:length=64",
+    "fuzzy-recall:length=64",
+    "selective-copy:length=48,data=12",
+    "copy:length=16",
+    "suffix-lookup:length=32",
+    "compression:length=16",
+    "needle:form=tokens,preset=multikey_2,length=48,pool=48",
+    "variable-tracking:form=tokens",
 ]
 TRAIN_ROWS, TEST_ROWS, QUESTIONS_PER_ROW = 8_000, 4_000, 2
 

@@ -117,7 +117,8 @@ class ChainRows:
             if self.ask == "variable":
                 labels[r, at] = value_of.get(row[at], UNASKED)
             else:
-                for place, name in enumerate(n for n, value in value_of.items() if value == row[at]):
+                chain = [name for name, value in value_of.items() if value == row[at]]
+                for place, name in enumerate(chain[: self.links]):
                     labels[r, at + place] = name
         return labels
 
