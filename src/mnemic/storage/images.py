@@ -173,7 +173,9 @@ def _append(image: Image, rows: Sequence[Row]) -> None:
                 f"passage {row[1]}/{row[2]} has no vector of '{image.encoder.name}'; reembed() makes them"
             )
     image.vectors.extend(
-        np.frombuffer(b"".join(row[-1] for row in rows), "<f4").reshape(len(rows), image.encoder.dim).astype(np.float32)
+        np.frombuffer(b"".join(row[-1] for row in rows), "<f4")
+        .reshape(len(rows), image.encoder.dim)
+        .astype(np.float32, copy=False)
     )
     passages = [
         Passage(f"{event}/{ordinal}", text, title, level, -1, session, time)
