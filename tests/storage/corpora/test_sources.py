@@ -69,12 +69,15 @@ def test_a_folder_of_conversations_is_read_once_each(tmp_path):
     first, second = parse_source(f"conversation:{tmp_path}").open()
     assert (first.name, second.name) == ("c1", "chat.jsonl")
     assert first.notes == (
+        "1 session summaries that the data set brings are read too; summaries=false leaves them out",
         "c1: 1 questions without evidence among the turns are not asked",
         "one.json.gz holds a conversation that all.json holds too; it is read once",
     )
-    assert [p.level for p in first.passages] == ["turn"]
-    [with_summary] = parse_source(f"conversation:{tmp_path / 'all.json'},summaries=true").open()
-    assert [p.level for p in with_summary.passages] == ["turn", "summary"]
+    assert [p.level for p in first.passages] == ["turn", "summary"]
+    [without] = parse_source(f"conversation:{tmp_path / 'all.json'},summaries=false").open()
+    assert [p.level for p in without.passages] == ["turn"]
+    (tmp_path / "a.json").write_text(json.dumps({k: v for k, v in LOCOMO.items() if k != "session_summary"}))
+    assert len(parse_source(f"conversation:{tmp_path}").open()[0].passages) == 2, "the file that has more of it"
 
 
 def test_questions_whose_evidence_is_not_there_are_counted_and_left_out(tmp_path):

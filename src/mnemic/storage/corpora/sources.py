@@ -65,7 +65,7 @@ class ConversationFile(Source):
 
     path: str = Field(description="the file, or a folder of files")
     questions: str = Field("", description="the questions of a chat; unset: NAME.questions.jsonl beside it, if any")
-    summaries: bool = Field(False, description="keep the session summaries that the data set brings")
+    summaries: bool = Field(True, description="keep the session summaries that the data set brings, if any")
 
     def _read(self) -> list[Corpus]:
         path = Path(self.path)
@@ -74,30 +74,37 @@ class ConversationFile(Source):
         found = (
             self._folder(path) if path.is_dir() else self._file(path, Path(self.questions) if self.questions else None)
         )
-        return found if self.summaries else [corpus.without("summary") for corpus in found]
+        if not self.summaries:
+            return [corpus.without("summary") for corpus in found]
+        told = sum(passage.level == "summary" for corpus in found for passage in corpus.passages)
+        if told:
+            note = f"{told} session summaries that the data set brings are read too; summaries=false leaves them out"
+            found[0] = replace(found[0], notes=(note, *found[0].notes))
+        return found
 
     def _folder(self, folder: Path) -> list[Corpus]:
-        """All conversations of a folder; one that stands in two files is read once."""
+        """All conversations of a folder; one that stands in two files is read once, where it has more to it."""
         if self.questions:
             raise UsageError("questions belongs to one chat; in a folder they lie beside each, as NAME.questions.jsonl")
         names = sorted(path for path in folder.iterdir() if path.is_file() and path.name.endswith((*_CHATS, *_OTHERS)))
-        corpora: list[Corpus] = []
-        seen: dict[frozenset[str], str] = {}
+        chosen: dict[frozenset[str], tuple[str, Corpus]] = {}
+        notes: list[str] = []
         for path in names:
             if Path(path.name.removesuffix(".gz")).stem.endswith(_QUESTIONS):
                 continue
             for corpus in self._file(path, None):
                 turns = frozenset(p.text for p in corpus.passages if p.level == "turn")
-                if turns in seen:
-                    note = f"{path.name} holds a conversation that {seen[turns]} holds too; it is read once"
-                    corpora[0] = replace(corpora[0], notes=(*corpora[0].notes, note))
-                else:
-                    seen[turns] = path.name
-                    corpora.append(corpus)
+                other, there = chosen.get(turns, ("", None))
+                if there is not None:
+                    notes.append(f"{path.name} holds a conversation that {other} holds too; it is read once")
+                if there is None or len(corpus.passages) > len(there.passages):
+                    chosen[turns] = (path.name, corpus)
+        corpora = [corpus for _, corpus in chosen.values()]
         if not corpora:
             raise UsageError(
                 f"folder '{folder}' holds no conversations; they are files .jsonl or .json, gzipped or not"
             )
+        corpora[0] = replace(corpora[0], notes=(*corpora[0].notes, *notes))
         return corpora
 
     @staticmethod
