@@ -18,6 +18,7 @@ import numpy as np
 from numpy.random import Generator, RandomState
 
 from mnemic.tasks import UNASKED, parse_task
+from mnemic.tasks.groups import composition
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 5
@@ -73,6 +74,33 @@ def joint_recall_row(task: Any, rng: Generator) -> Row:
     return np.array(ids), np.array(labels)
 
 
+def selective_copy_row(task: Any, rng: Generator) -> Row:
+    """As MAD's generator makes an instance, with noise in every gap."""
+    data, places = rng.integers(2, task.ids, size=task.data), task.length - task.data - 1
+    ids, labels = np.zeros(task.length, dtype=np.int64), np.full(task.length, UNASKED)
+    ids[np.sort(rng.choice(places, task.data, replace=False))] = data
+    ids[places:] = 1
+    labels[-task.data :] = data
+    return ids, labels
+
+
+def copy_row(task: Any, rng: Generator) -> Row:
+    string = rng.integers(2, 2 + task.ids, size=task.length)
+    ids, labels = np.full(2 * task.length, UNASKED), np.full(2 * task.length, UNASKED)
+    ids[: task.length], ids[task.length], ids[task.length + 1 :] = string, 1, string[:-1]
+    labels[task.length :] = string
+    return ids, labels
+
+
+def state_tracking_row(task: Any, rng: Generator) -> Row:
+    table = composition(task.group)
+    elements, state, products = rng.integers(task.order, size=task.length), 0, []
+    for element in elements:
+        state = table[state, element]
+        products.append(1 + state)
+    return 1 + elements, np.array(products)
+
+
 TASKS: dict[str, Maker | None] = {
     "mqar:vocab=256": mqar_row,
     "mqar": mqar_row,
@@ -87,7 +115,32 @@ TASKS: dict[str, Maker | None] = {
     "induction:length=64,form=repeat": None,
     "joint-recall:contexts=4,keys=3": joint_recall_row,
     "joint-recall": joint_recall_row,
+    "in-context-recall": None,
+    "noisy-recall": None,
+    "fuzzy-recall": None,
+    "selective-copy": None,
+    "selective-copy:form=mad,length=256": selective_copy_row,
+    "memorization": None,
+    "compression": None,
+    "copy": copy_row,
+    "prefix-lookup": None,
+    "suffix-lookup": None,
+    "state-tracking:group=S5,length=64": state_tracking_row,
+    "variable-tracking:form=tokens": None,
+    "in-context-regression": None,
+    "needle:form=tokens,preset=multikey_1,length=256": None,
+    "needle:form=tokens,preset=multikey_2,length=256": None,
+    "phonebook:form=tokens": None,
+    "frequent-words:form=tokens,length=256": None,
+    "mqar:vocab=256,passes=2,order=question_first": None,
+    "mqar:vocab=256,pairs=2-8,length=32/64": None,
+    "needle:preset=single_2,length=4096": None,
+    "needle:preset=multikey_3,length=4096": None,
+    "variable-tracking:length=4096": None,
+    "phonebook:entries=100": None,
+    "frequent-words:length=4096": None,
 }
+TEXT_BYTES = 1 << 19  # made per round of a task of text, which is put together row by row
 
 
 def ours_per_second(task: Any, rows: int) -> float:
@@ -129,7 +182,10 @@ def main() -> None:
     table: dict[str, Any] = {}
     for spec in options.tasks:
         task: Any = parse_task(spec)
+        is_text = getattr(task, "form", None) == "text"
         rows = max(256, (1 << 20) // task.max_length // 256 * 256)
+        if is_text:
+            rows = max(16, TEXT_BYTES // task.max_length)
         ours = ours_per_second(task, rows)
         table[spec] = {"length": task.max_length, "rows_per_second": round(ours)}
         line = f"{spec:44} {ours:>12,.0f} rows/s {ours * task.max_length / 1e6:>8.1f} M tokens/s"

@@ -11,6 +11,7 @@ from mnemic.errors import UsageError
 from mnemic.tasks.base import Split, TaskConfig
 from mnemic.tasks.haystacks import Haystack, fitted
 from mnemic.tasks.prompts import PromptTask, Question, token_counter
+from mnemic.tasks.sampling import distinct
 from mnemic.tasks.variable_chains import ChainRows
 
 __all__ = ["VariableTracking"]
@@ -67,7 +68,7 @@ class VariableTracking(PromptTask, frozen=True, extra="forbid"):
     def ask(self, rng: Generator, split: Split) -> Question:
         links = self.hops + 1
         names = _different(rng, self.chains * links)
-        values = [str(value) for value in 10_000 + rng.permutation(90_000)[: self.chains]]
+        values = [str(10_000 + value) for value in distinct(rng, 1, self.chains, 90_000)[0].tolist()]
         chains = [names[c * links : (c + 1) * links] for c in range(self.chains)]
         turns = rng.permutation([c for c in range(self.chains) for _ in range(links)]).tolist()
         told, hidden = [0] * self.chains, list[str]()
