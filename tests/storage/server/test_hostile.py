@@ -4,7 +4,6 @@ import json
 import socket
 from typing import Any
 
-import pytest
 from store_server import StoreServer, serving
 
 from mnemic.storage.server.stores import Stores
@@ -16,31 +15,30 @@ def post(server: StoreServer, body: bytes, path: str = "/v1/events", **headers: 
     return server.client().post(path, content=body, headers={**JSON, **headers})
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"", 422),
-        (b"{", 400),
-        (b"\xff\xfe{}", 400),
-        (b"null", 422),
-        (b"[]", 422),
-        (b"\x00", 400),
-        (b"[" * 100_000, 400),
-        (b'{"events": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 400),
-        (b'{"events": []}', 422),
-        (b'{"events": [{"text": 5}]}', 422),
-        (b'{"events": [{"text": "x", "time": 1e999}]}', 422),
-        (b'{"events": [{"text": "x", "metadata": {"a": ' + b"9" * 10_000 + b"}}]}", 400),
-        (b'{"events": [{"text": "x", "metadata": ' + b'{"a":' * 60 + b"1" + b"}" * 60 + b"}]}", 422),
-        ("caf\xe9".join(['{"events": [{"text": "', '"}]}']).encode("latin-1"), 400),
-        (json.dumps({"events": [{"text": "x"}] * 1001}).encode(), 422),
-    ],
-    ids=range(15),
-)
-def test_bodies_that_cannot_be_used_are_refused(server: StoreServer, body: bytes, status: int) -> None:
-    reply = post(server, body)
-    assert reply.status_code == status, reply.text
-    assert reply.headers["content-type"] == "application/problem+json"
+BODIES: list[tuple[bytes, int]] = [
+    (b"", 422),
+    (b"{", 400),
+    (b"\xff\xfe{}", 400),
+    (b"null", 422),
+    (b"[]", 422),
+    (b"\x00", 400),
+    (b"[" * 100_000, 400),
+    (b'{"events": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 400),
+    (b'{"events": []}', 422),
+    (b'{"events": [{"text": 5}]}', 422),
+    (b'{"events": [{"text": "x", "time": 1e999}]}', 422),
+    (b'{"events": [{"text": "x", "metadata": {"a": ' + b"9" * 10_000 + b"}}]}", 400),
+    (b'{"events": [{"text": "x", "metadata": ' + b'{"a":' * 60 + b"1" + b"}" * 60 + b"}]}", 422),
+    ("caf\xe9".join(['{"events": [{"text": "', '"}]}']).encode("latin-1"), 400),
+    (json.dumps({"events": [{"text": "x"}] * 1001}).encode(), 422),
+]
+
+
+def test_bodies_that_cannot_be_used_are_refused(server: StoreServer) -> None:
+    for body, status in BODIES:
+        reply = post(server, body)
+        assert reply.status_code == status, (body[:80], reply.text)
+        assert reply.headers["content-type"] == "application/problem+json"
     assert server.client().get("/v1/stats").json()["events"] == 0
 
 

@@ -9,9 +9,7 @@ from mnemic.errors import UsageError
 from mnemic.storage.records import Event, ItemReport, StoredEvent
 from mnemic.storage.server.access import Memory
 from mnemic.storage.server.bodies import AddBody, AnnotateBody, ChosenEvents, HistoryQuery, SearchBody
-from mnemic.storage.server.metrics import Metrics
-from mnemic.storage.server.problems import refusals
-from mnemic.storage.server.replies import (
+from mnemic.storage.server.event_replies import (
     AddReply,
     EraseReply,
     EventReply,
@@ -23,6 +21,8 @@ from mnemic.storage.server.replies import (
     hit_reply,
     item_reply,
 )
+from mnemic.storage.server.metrics import Metrics
+from mnemic.storage.server.problems import refusals
 from mnemic.storage.store import MemoryStore
 from mnemic.storage.times import microseconds
 

@@ -9,8 +9,8 @@ from mnemic.storage.neighbourhood import neighbourhood
 from mnemic.storage.records import FactRecord
 from mnemic.storage.server.access import Memory
 from mnemic.storage.server.bodies import FactChosen, GraphQuery, RetractBody, SupersedeBody, TimelineQuery
+from mnemic.storage.server.fact_replies import FactsReply, GraphReply, SupersedeReply, fact_reply, graph_reply
 from mnemic.storage.server.problems import refusals
-from mnemic.storage.server.replies import FactsReply, GraphReply, SupersedeReply, fact_reply, graph_reply
 
 __all__ = ["add_fact_routes"]
 

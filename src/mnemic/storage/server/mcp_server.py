@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 from mnemic.errors import MnemicError
 from mnemic.storage.server.bodies import Method
 from mnemic.storage.server.calling import Rest, segment
-from mnemic.storage.server.replies import EventReply, FactsReply, ItemReply, SearchReply, StatsReply
+from mnemic.storage.server.event_replies import EventReply, ItemReply, SearchReply
+from mnemic.storage.server.fact_replies import FactsReply
+from mnemic.storage.server.operation_replies import StatsReply
 from mnemic.version import __version__
 
 __all__ = ["make_mcp"]

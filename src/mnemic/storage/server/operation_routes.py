@@ -13,8 +13,7 @@ from mnemic.storage.server.access import Access, Memory
 from mnemic.storage.server.bodies import JobsQuery, RunBody
 from mnemic.storage.server.job_counts import JobCounter
 from mnemic.storage.server.metrics import Metrics
-from mnemic.storage.server.problems import refusals
-from mnemic.storage.server.replies import (
+from mnemic.storage.server.operation_replies import (
     HealthReply,
     JobsReply,
     RetryReply,
@@ -23,6 +22,7 @@ from mnemic.storage.server.replies import (
     job_reply,
     run_reply,
 )
+from mnemic.storage.server.problems import refusals
 
 __all__ = ["add_operation_routes", "add_watching_routes"]
 

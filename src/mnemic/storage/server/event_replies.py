@@ -1,4 +1,4 @@
-"""What the server answers. Times are ISO 8601, UTC."""
+"""What the server answers about events and questions. Times are ISO 8601, UTC."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,36 +6,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mnemic.storage.job_runner import JobsReport
-from mnemic.storage.neighbourhood import Neighbourhood
-from mnemic.storage.records import AuditEntry, Erased, FactRecord, Hit, ItemReport, Job, StoredEvent
+from mnemic.storage.records import AuditEntry, Erased, Hit, ItemReport, StoredEvent
 from mnemic.storage.times import iso
 
 __all__ = [
     "AddReply",
     "EraseReply",
     "EventReply",
-    "FactReply",
-    "FactsReply",
     "ForgetReply",
-    "GraphReply",
-    "HealthReply",
     "HistoryReply",
     "ItemReply",
-    "JobsReply",
-    "RetryReply",
-    "RunReply",
     "SearchReply",
-    "StatsReply",
-    "SupersedeReply",
     "VersionReply",
     "event_reply",
-    "fact_reply",
-    "graph_reply",
     "hit_reply",
     "item_reply",
-    "job_reply",
-    "run_reply",
 ]
 
 
@@ -145,43 +130,6 @@ def event_reply(event: StoredEvent) -> EventReply:
     return EventReply(**{**asdict(event), **times})
 
 
-class FactReply(BaseModel):
-    """A fact with both of its times: when it holds, and when the store knew it."""
-
-    id: str
-    subject: str
-    predicate: str
-    object: str
-    valid_from: str | None
-    valid_to: str | None
-    recorded_at: str | None
-    retracted_at: str | None = Field(description="since when the store no longer claims it")
-    superseded_by: str | None = Field(description="the id of the fact that took its place")
-    confidence: float | None
-    extractor: str = Field(description="who found it: given, rules/1, a model's name; user where no event states it")
-    events: list[str] = Field(description="ids of the events that state it")
-    version: int = Field(description="1 until it is superseded or retracted, then 2")
-
-
-def fact_reply(fact: FactRecord) -> FactReply:
-    names = ("valid_from", "valid_to", "recorded_at", "retracted_at")
-    times = {name: iso(getattr(fact, name)) for name in names}
-    return FactReply(**{**asdict(fact), **times, "version": fact.version})
-
-
-class FactsReply(BaseModel):
-    """Facts in the order in which the store learnt them."""
-
-    facts: list[FactReply]
-    total: int = Field(description="how many there are; `limit` of them are told")
-
-
-class SupersedeReply(BaseModel):
-    """The fact that holds from now on."""
-
-    id: str
-
-
 class VersionReply(BaseModel):
     """An event after a change."""
 
@@ -228,102 +176,3 @@ class HistoryReply(BaseModel):
     @classmethod
     def of(cls, entries: Sequence[AuditEntry]) -> "HistoryReply":
         return cls(history=[EntryReply(**{**asdict(entry), "at": iso(entry.at)}) for entry in entries])
-
-
-class JobReply(BaseModel):
-    """Work for a language model."""
-
-    id: str
-    kind: str
-    event: str | None
-    state: Literal["queued", "running", "done", "failed", "dead"]
-    attempts: int
-    lease_until: str | None
-    tokens_in: int
-    tokens_out: int
-    cost: float | None = Field(description="none where the model's price is not known")
-    error: str
-    created_at: str | None
-    updated_at: str | None
-
-
-def job_reply(job: Job) -> JobReply:
-    times = {name: iso(getattr(job, name)) for name in ("lease_until", "created_at", "updated_at")}
-    return JobReply(**{**asdict(job), **times})
-
-
-class JobsReply(BaseModel):
-    """The latest first."""
-
-    jobs: list[JobReply]
-    states: dict[str, int] = Field(description="how many there are in each state")
-
-
-class RunReply(BaseModel):
-    """What became of the jobs that were tried."""
-
-    done: int
-    failed: int
-    dead: int
-    tokens_in: int
-    tokens_out: int
-    seconds: float
-    stopped: str = Field(description="why it ended while jobs were due")
-
-
-def run_reply(report: JobsReport) -> RunReply:
-    return RunReply(**asdict(report))
-
-
-class RetryReply(BaseModel):
-    """How many failed and dead jobs are due again."""
-
-    retried: int
-
-
-class StatsReply(BaseModel):
-    """How much a tenant holds; bytes are of the whole database."""
-
-    tenant: str
-    events: int
-    forgotten: int
-    passages: int
-    entities: int
-    facts: int
-    jobs: dict[str, int]
-    bytes: int
-    encoder: str | None
-
-
-class NeighbourReply(BaseModel):
-    """Something that is one step away."""
-
-    name: str
-    kind: Literal["fact", "cooccur", "synonym"]
-    label: str = Field(description="the predicate of a fact")
-    weight: float = Field(description="passages that state it, sentences with both names, cosine of the names")
-    outward: bool = Field(description="the entity that was asked for is the subject")
-
-
-class GraphReply(BaseModel):
-    """What stands around an entity. `cooccur` means no more than that both names stand in one sentence."""
-
-    entity: str
-    names: list[str] = Field(description="as it was written; empty where nothing has that name")
-    passages: int
-    neighbours: list[NeighbourReply]
-
-
-def graph_reply(entity: str, around: Neighbourhood) -> GraphReply:
-    near = [NeighbourReply(**asdict(each)) for each in around.neighbours]
-    return GraphReply(entity=entity, names=list(around.names), passages=around.passages, neighbours=near)
-
-
-class HealthReply(BaseModel):
-    """The server answers; `writable`: the store takes what is added."""
-
-    status: Literal["ok", "failing"]
-    writable: bool
-    requests_running: int
-    jobs_waiting: int | None = Field(description="of all tenants")
-    detail: str = ""
