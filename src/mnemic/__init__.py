@@ -7,16 +7,27 @@ from mnemic.version import __version__
 
 if TYPE_CHECKING:
     from mnemic.models import MnemicConfig, MnemicForCausalLM, from_transformers
+    from mnemic.storage import AsyncMemoryStore, MemoryStore
     from mnemic.tasks import parse_task
 
 _LAZY = {
+    "AsyncMemoryStore": "mnemic.storage",
+    "MemoryStore": "mnemic.storage",
     "MnemicConfig": "mnemic.models",
     "MnemicForCausalLM": "mnemic.models",
     "from_transformers": "mnemic.models",
     "parse_task": "mnemic.tasks",
 }
 
-__all__ = ["MnemicConfig", "MnemicForCausalLM", "__version__", "from_transformers", "parse_task"]
+__all__ = [
+    "AsyncMemoryStore",
+    "MemoryStore",
+    "MnemicConfig",
+    "MnemicForCausalLM",
+    "__version__",
+    "from_transformers",
+    "parse_task",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -393,3 +393,16 @@ def test_events_are_told_in_time_without_those_that_were_forgotten(store: Memory
     store.forget([store.events(filter={"session": "s"})[2].id])
     assert [event.text for event in store.events(filter={"session": "s"})] == ["a", "b"]
     assert [event.text for event in store.events()] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 300_000, "word " * 60_000 + "end", "é" * 100_000, "\n" * 50_000 + "a. " * 40_000]
+)
+def test_a_line_without_end_is_kept_whole_and_found(store: MemoryStore, text: str) -> None:
+    [name] = store.add(text).ids
+    assert store.get(name or "").text == text
+    assert store.check() == []
+    asked = text.split()[-1][:50]
+    assert store.search(asked, method="hybrid", k=3)
+    assert store.erase([name or ""]).events == 1
+    assert store.check() == []

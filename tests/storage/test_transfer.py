@@ -34,10 +34,14 @@ def test_an_export_imported_is_the_same_memory(filled: MemoryStore, tmp_path: Pa
         assert other.digest() == filled.digest()
         assert other.check() == []
         assert other.facts() == filled.facts()
+        old, new = filled.history(limit=999), other.history(limit=999)
+        assert [entry for entry in new if entry in old] == old
+        assert {entry.action for entry in new if entry not in old} == {"add"}
         for event in {hit.provenance["event"] for hit in filled.search("Berlin", method="bm25", k=50)}:
             assert other.get(event) == filled.get(event)
         again = other.import_(tmp_path / "all.jsonl")
         assert (again.events, again.facts, again.duplicates) == (0, 0, 13)
+        assert other.history(limit=999) == new
         assert other.add("anything", idempotency_key="k").duplicates == 1
 
 

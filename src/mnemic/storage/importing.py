@@ -13,7 +13,7 @@ from mnemic.storage.extracted import Extracted
 from mnemic.storage.preparing import Prepared, PreparedPassage, index_terms, indexed_text, prepared
 from mnemic.storage.records import Event
 from mnemic.storage.tenants import begin_write, record_encoder
-from mnemic.storage.transfer import Imported, read_export
+from mnemic.storage.transfer import AUDIT_FIELDS, Imported, read_export
 from mnemic.storage.view import Entity
 from mnemic.storage.writing import entity_numbers, existing, key_of, write_event
 
@@ -32,6 +32,7 @@ def import_file(backend: Backend, tenant: int, encoder: Encoder, path: Path, act
         texts = [passage.indexed for item in items for passage in item.passages]
         vectors = np.asarray(encoder.encode(texts), np.float32)
         stated = [line for line in batch if line["kind"] == "fact"]
+        noted = [line for line in batch if line["kind"] == "audit"]
 
         def work(
             tx: Transaction,
@@ -39,6 +40,7 @@ def import_file(backend: Backend, tenant: int, encoder: Encoder, path: Path, act
             items: Sequence[Prepared] = items,
             vectors: Vectors = vectors,
             stated: Sequence[dict[str, Any]] = stated,
+            noted: Sequence[dict[str, Any]] = noted,
         ) -> tuple[int, int]:
             begin_write(tx, tenant, rewrites=True)
             number = record_encoder(tx, tenant, encoder)
@@ -47,11 +49,13 @@ def import_file(backend: Backend, tenant: int, encoder: Encoder, path: Path, act
                 end = begin + len(item.passages)
                 new += _write_event(tx, tenant, number, line, item, vectors[begin:end], actor)
                 begin = end
+            for line in noted:
+                _write_audit(tx, tenant, line)
             return new, sum(_write_fact(tx, tenant, line) for line in stated)
 
         new_events, new_facts = backend.write(work, tenant)
         events, facts = events + new_events, facts + new_facts
-        duplicates += len(batch) - new_events - new_facts
+        duplicates += len(said) + len(stated) - new_events - new_facts
     return Imported(events, facts, duplicates)
 
 
@@ -119,3 +123,18 @@ def _write_fact(tx: Transaction, tenant: int, line: dict[str, Any]) -> int:
             (tenant, fact, tenant, event, level, ordinal),
         )
     return 1
+
+
+def _write_audit(tx: Transaction, tenant: int, line: dict[str, Any]) -> None:
+    """What the other store has done stands in this one's history, once."""
+    values = [line[name] for name in AUDIT_FIELDS]
+    there = tx.rows(
+        "SELECT 1 FROM audit WHERE tenant = ? AND subject = ? AND at = ? AND actor = ? AND action = ?",
+        (tenant, line["subject"], line["at"], line["actor"], line["action"]),
+    )
+    if not there:
+        tx.run(
+            "INSERT INTO audit (tenant, at, actor, action, subject, before_hash, after_hash) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (tenant, *values),
+        )

@@ -1,4 +1,5 @@
-"""A tenant as JSON lines, for moving between databases: everything but vectors, which are made anew, and the history.
+"""A tenant as JSON lines, for moving between databases: events, facts and the history. Vectors are made anew, and jobs
+that wait stay behind.
 
 The last line holds how many lines there are and the sha256 of them, so that half a file is never taken for a whole one.
 """
@@ -14,7 +15,7 @@ from typing import IO, Any
 from mnemic.errors import MnemicError, UsageError
 from mnemic.storage.backend import Backend, Transaction, batches, marks
 
-__all__ = ["FORMAT", "Imported", "export_tenant", "read_export"]
+__all__ = ["AUDIT_FIELDS", "FORMAT", "Imported", "export_tenant", "read_export"]
 
 FORMAT = 1
 _EVENTS = (
@@ -26,6 +27,11 @@ _FACTS = (
     "f.object_text, f.valid_from, f.valid_to, f.recorded_at, f.retracted_at, f.superseded_by, f.confidence, "
     "f.extractor FROM fact f JOIN entity s ON s.seq = f.subject LEFT JOIN entity o ON o.seq = f.object "
     "WHERE f.tenant = ? ORDER BY f.seq"
+)
+AUDIT_FIELDS = ("at", "actor", "action", "subject", "before", "after")
+_AUDIT = (
+    "SELECT seq, at, actor, action, subject, before_hash, after_hash FROM audit WHERE tenant = ? AND seq > ? "
+    "ORDER BY seq LIMIT 5000"
 )
 
 
@@ -107,6 +113,11 @@ def _write_all(tx: Transaction, tenant: int, lines: _Lines) -> int:
                 "sources": sources.get(fact, []),
             }
         )  # fmt: skip
+    last = 0
+    while rows := tx.rows(_AUDIT, (tenant, last)):
+        for row in rows:
+            lines.write({"kind": "audit", **dict(zip(AUDIT_FIELDS, row[1:], strict=True))})
+        last = rows[-1][0]
     return count
 
 
@@ -138,7 +149,7 @@ def _passages(tx: Transaction, events: list[int]) -> dict[int, list[dict[str, An
 
 
 def read_export(path: Path) -> Iterator[dict[str, Any]]:
-    """The events and facts of a file, after all of it was found whole.
+    """The events, facts and history of a file, after all of it was found whole.
 
     Raises:
         UsageError: it is no export, or one of a later version.
@@ -148,7 +159,7 @@ def read_export(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
             value = json.loads(line)
-            if value["kind"] in ("event", "fact"):
+            if value["kind"] in ("event", "fact", "audit"):
                 yield value
 
 
