@@ -14,11 +14,11 @@ __all__ = ["context", "get_ready", "leave_group_at_exit"]
 
 
 def context() -> BaseContext:
-    """Each run gets a clean process; a fork server, where there is one, imports torch once for all of them."""
+    """Each run gets a clean process; a fork server, where there is one, imports all once for them."""
     if not _has_fork_server():
         return multiprocessing.get_context("spawn")
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["mnemic.training.worker"])
+    server.set_forkserver_preload(["mnemic.training.warm"])
     return server
 
 
