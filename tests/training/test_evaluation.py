@@ -113,3 +113,12 @@ def test_split_without_rows_is_refused(make_model, task, monkeypatch):
     monkeypatch.setattr(type(task), "sample", lambda *args, **kwargs: empty)
     with pytest.raises(UsageError, match="no rows in its valid split"):
         evaluate(make_model(), task, "valid", 4)
+
+
+def test_variants_with_hardly_any_rows_are_left_out():
+    """compression:length=4 has loads of 4 and 16 rows, which three splits cannot share."""
+    from mnemic.training.variants import measure_variants
+
+    task = parse_task("compression:length=4,ids=4,hide=false")
+    assert task.loads()
+    assert measure_variants(torch.nn.Linear(1, 1), task, {"accuracy": 1.0}, 10, 0, 4, "fp32") == ({}, [])
