@@ -182,7 +182,7 @@ def test_the_core_needs_no_torch() -> None:
 def test_every_third_party_import_is_declared() -> None:
     declared = {canonicalize_name(r.name) for r in requirements()} | {"mnemic"}
     modules = {module.partition(".")[0] for path in MODULES for module in imports(path)}
-    distributions = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+    distributions = {"yaml": "pyyaml", "pydantic_core": "pydantic", "llama_index": "llama-index-core"}
     foreign = {distributions.get(m, canonicalize_name(m)) for m in modules - set(sys.stdlib_module_names)}
     assert foreign <= declared
 
