@@ -6,6 +6,7 @@ at a time, or, for Hyena, a direct convolution by PyTorch. Beside them, attentio
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -80,7 +81,7 @@ def build(name: str) -> Mixer:
     return mixer_class(mixer_class.config_class(width=WIDTH), 0)
 
 
-def measure(name: str, seconds: float) -> dict[str, Any]:
+def measure(name: str, seconds: float, clock: Callable[[], float]) -> dict[str, Any]:
     layer = build(name)
 
     def run(x: Tensor) -> Tensor:
@@ -95,13 +96,13 @@ def measure(name: str, seconds: float) -> dict[str, Any]:
             with replaced(module, operation, form):
                 naive()
 
-        taken = take_turns({"ours": training(run, NAIVE_LENGTH), "naive": slow}, seconds, least=3)
+        taken = take_turns({"ours": training(run, NAIVE_LENGTH), "naive": slow}, seconds, least=3, clock=clock)
         row["tokens_per_second_512"] = BATCH * NAIVE_LENGTH / taken["ours"]
         row["times_as_fast_as_naive_512"] = taken["naive"] / taken["ours"]
-    taken = take_turns({"ours": training(run, LENGTH)}, seconds, least=3)
+    taken = take_turns({"ours": training(run, LENGTH)}, seconds, least=3, clock=clock)
     row["tokens_per_second_2048"] = BATCH * LENGTH / taken["ours"]
     decode = decoding(layer)
-    medians = take_turns({str(n): decode(n) for n in DECODE_LENGTHS}, seconds, least=30)
+    medians = take_turns({str(n): decode(n) for n in DECODE_LENGTHS}, seconds, least=30, clock=clock)
     row["decode_ms"] = {n: 1000 * s for n, s in medians.items()}
     row["memory_bytes"] = {str(n): layer.memory_bytes(n) for n in DECODE_LENGTHS}
     row["parameters"] = sum(p.numel() for p in layer.parameters())
@@ -112,11 +113,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("systems", nargs="*", default=[*NAIVE, *FOR_SCALE], help="default: all")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each comparison takes")
+    parser.add_argument("--threads", type=int, default=THREADS, help="of PyTorch; with 1, times are of the processor")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, nothing else")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/baseline_mixers.json")
     options = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    results: dict[str, Any] = {"benchmark": "baseline_mixers", "machine": machine(), "systems": {}}
+    torch.set_num_threads(options.threads)
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    here = {**machine(), "threads": options.threads, "clock": "processor" if options.threads == 1 else "wall"}
+    results: dict[str, Any] = {"benchmark": "baseline_mixers", "machine": here, "systems": {}}
     if not options.json:
         print(
             f"forward and backward, batch {BATCH}, width {WIDTH}; decoding one sequence after {DECODE_LENGTHS} tokens"
@@ -124,7 +128,7 @@ def main() -> None:
         print(f"{'':18}{'tokens/s':>10}{'tokens/s':>10}{'x naive':>9}  ms a token{'':17}KiB held")
         print(f"{'':18}{'T=512':>10}{'T=2048':>10}{'T=512':>9}")
     for name in options.systems:
-        row = results["systems"][name] = measure(name, options.seconds)
+        row = results["systems"][name] = measure(name, options.seconds, clock)
         if not options.json:
             print(_line(name, row), flush=True)
     if options.json:
