@@ -86,6 +86,9 @@ def command(tasks: tuple[str, ...], output: Path | None, as_json: bool, **given:
 
 def _counted(task: TaskConfig, given: dict[str, Any]) -> TaskConfig:
     """The task with its length in the tokens of who answers, where it does not say."""
+    base = getattr(task, "base", None)
+    if base is not None:  # modifiers stand around it
+        return task.replace(base=_counted(base, given))
     if "tokenizer" not in type(task).model_fields or "tokenizer" in task.model_fields_set:
         return task
     return task.replace(tokenizer="approximate" if given["endpoint"] else given["model"])

@@ -198,6 +198,18 @@ def test_replies_that_were_paid_for_are_not_asked_again(solver, tmp_path):
     assert len(solver.bodies) == 8
 
 
+def test_a_text_that_is_told_twice_is_asked_in_the_tokens_of_the_server(solver, tmp_path):
+    arguments = ("needle:length=400,passes=2,order=question_first", "--count", 2, "--json", "--output", tmp_path)
+    done = run(*arguments, "--endpoint", solver.base_url, "--model", "m")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)["tasks"][0]
+    assert "tokenizer=approximate" in told["task"]
+    assert told["score"]["mean"] == 100
+    asked = solver.bodies[0]["messages"][0]["content"]
+    assert asked.count("Some special values are hidden") == 2
+    assert asked.startswith("What are all the special values")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
