@@ -47,6 +47,7 @@ def describe(name: str) -> dict[str, Any]:
         about = {
             "summary": " ".join(documentation.partition("\n\n")[0].split()),
             "forms": attribute_meanings(documentation, "Forms"),
+            "modifiers": modifiers_of(task),
         }
         return {"kind": "task", **asdict(task), **about, "docs": "docs/tasks.md", "options": options}
     if name in STUDIES:
@@ -94,6 +95,20 @@ def task_options(task: Task) -> list[Option]:
     ]
 
 
+def modifiers_of(task: Task) -> dict[str, str]:
+    """What can be added to a task's options: name -> meaning, without those that are options of its own."""
+    from mnemic.tasks.blocks import BlockTask
+    from mnemic.tasks.modified import MODIFIERS
+
+    task_class = resolve(task.target)
+    if not issubclass(task_class, BlockTask):
+        return {}
+    own = task_class.model_fields
+    several = {"OPTION=32/64, OPTION=8-16": "every row draws one of these numbers",
+               "train_OPTION=, test_OPTION=": "the same for train and valid, or for test, alone"}  # fmt: skip
+    return {name: meaning for name, meaning in MODIFIERS.items() if name not in own} | several
+
+
 def _print(described: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -113,6 +128,14 @@ def _print(described: dict[str, Any]) -> None:
             forms.add_row(form, meaning)
         console.print("\nforms", style="bold")
         console.print(forms)
+    if described.get("modifiers"):
+        modifiers = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        modifiers.add_column(style="cyan", no_wrap=True)
+        modifiers.add_column(overflow="fold")
+        for modifier, meaning in described["modifiers"].items():
+            modifiers.add_row(modifier, meaning)
+        console.print("\nmodifiers", style="bold")
+        console.print(modifiers)
     if described.get("options"):
         options = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("name", "default", "type", "meaning"):

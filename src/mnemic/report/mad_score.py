@@ -14,6 +14,8 @@ from mnemic.tasks.mad import SKILLS
 
 __all__ = ["MadScore", "mad_scores", "mad_sheet"]
 
+_HEADS = dict(zip(SKILLS, ("in context", "noisy", "fuzzy", "copying", "compress", "memorise"), strict=True))
+
 
 @dataclass(frozen=True)
 class MadScore:
@@ -71,7 +73,7 @@ def mad_sheet(records: Sequence[Record]) -> Sheet | None:
     which = "" if scores[0].is_whole else f" Only {len(skills)} of the {len(SKILLS)} skills were asked."
     return Sheet(
         title="MAD score",
-        head=("memory", "score", *skills),
+        head=("memory", "score", *(_HEADS[skill] for skill in skills)),
         rows=tuple(
             (one.memory, score_text(one.score), *(score_text(one.skills[skill]) for skill in skills)) for one in scores
         ),

@@ -31,7 +31,7 @@ class VariableTracking(PromptTask, frozen=True, extra="forbid"):
         chains: chains.
         hops: copies after the first variable of a chain.
         length: tokens of prompt and answer in form=text, at most.
-        ask: in form=tokens: for the value of a "variable", or for the variables of a "chain" in their order.
+        ask_for: in form=tokens: for the value of a "variable", or for the variables of a "chain" in their order.
         variables, values: how many there are in form=tokens.
     """
 
@@ -40,7 +40,7 @@ class VariableTracking(PromptTask, frozen=True, extra="forbid"):
     chains: Annotated[int, Field(ge=1, le=64)] = 2
     hops: Annotated[int, Field(ge=0, le=64)] = 4
     length: Annotated[int, Field(ge=16, le=1 << 23)] = 4096
-    ask_for: Annotated[Literal["variable", "chain"], Field()] = "variable"
+    ask_for: Literal["variable", "chain"] = "variable"
     variables: Annotated[int, Field(ge=1, le=1 << 16)] = 64
     values: Annotated[int, Field(ge=2, le=1 << 16)] = 32
 
