@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mnemic.storage.growing import Growing
 from mnemic.storage.pagerank import Graph
 from mnemic.storage.rows import Rows, segments
 from mnemic.storage.view import Links, View
@@ -43,7 +44,15 @@ def phrase_vectors(view: View) -> NDArray[np.float32]:
     """`[E, D]`, of the entities' names."""
     if view.entity_vectors is not None:
         return view.entity_vectors
-    return view.once("entity vectors", lambda view: view.encoder.encode([e.norm_name for e in view.entities]))
+    return view.extended_graph("entity vectors", _encoded).rows[: len(view.entities)]
+
+
+def _encoded(view: View, before: Growing[np.float32] | None, first: int) -> Growing[np.float32]:
+    vectors = Growing(np.float32, (view.encoder.dim,)) if before is None else before
+    new = view.entities[len(vectors) :]
+    if new:
+        vectors.extend(view.encoder.encode([entity.norm_name for entity in new]))
+    return vectors
 
 
 def fact_edges(view: View) -> Links:
