@@ -13,8 +13,8 @@ from mnemic.errors import MnemicError, UsageError
 from mnemic.report.records import Record, append_record, read_records
 from mnemic.training.launchers import Job, Launcher, open_launcher
 from mnemic.training.launchers.base import PATIENCE_SECONDS
+from mnemic.training.notes import read_json
 from mnemic.training.runs import RunSpec, failed_record, folder_name, is_current, now, results_path
-from mnemic.training.worker import read_json
 
 __all__ = ["Event", "OnEvent", "run_grid"]
 

@@ -4,7 +4,6 @@ It talks to the grid through files in the run's folder: `progress.json` while it
 `failure.json` when it failed, `log.txt` for whatever was printed.
 """
 
-import json
 import multiprocessing
 import os
 import signal
@@ -12,25 +11,23 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mnemic.errors import MnemicError
-from mnemic.training import provenance
+from mnemic.training.notes import write_json
 from mnemic.training.progress import Interrupted, OnProgress, Progress, ShouldStop
 from mnemic.training.runs import RunSpec, run
 
-__all__ = ["INTERRUPTED", "attempt", "read_json", "work", "write_progress"]
+__all__ = ["INTERRUPTED", "attempt", "work", "write_progress"]
 
 INTERRUPTED = 75  # exit code: a checkpoint is written, run it again
 
 
-def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | None, code_version: str) -> None:
-    """The life of a worker process; it ends with an exit code of `attempt`."""
+def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | None, check: Callable[[], None]) -> None:
+    """The life of a worker process; it ends with an exit code of `attempt`, which says what `check` is."""
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the grid decides
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -40,8 +37,7 @@ def work(spec: RunSpec, directory: Path, threads: int, visible_device: str | Non
     if visible_device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_device
     torch.set_num_threads(threads)
-    provenance.adopt_code_version(code_version)
-    sys.exit(attempt(spec, directory, lambda progress: write_progress(directory, progress), stop.is_set))
+    sys.exit(attempt(spec, directory, lambda progress: write_progress(directory, progress), stop.is_set, check))
 
 
 def attempt(
@@ -49,16 +45,15 @@ def attempt(
     directory: Path,
     on_progress: OnProgress,
     should_stop: ShouldStop,
-    check: Callable[[], None] | None = None,
+    check: Callable[[], None],
 ) -> int:
     """Run `spec`, and leave `failure.json` where it failed: 0 done, 1 failed, INTERRUPTED when it was asked to stop.
 
     Args:
-        check: called first; what it raises is why the run failed.
+        check: called first, it takes over the code version of the grid; what it raises is why the run failed.
     """
     try:
-        if check is not None:
-            check()
+        check()
         run(spec, directory, on_progress=on_progress, should_stop=should_stop)
     except Interrupted:
         return INTERRUPTED
@@ -66,7 +61,7 @@ def attempt(
         traceback.print_exc()
         is_ours = isinstance(error, MnemicError)
         message = str(error) if is_ours else f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        _write_json(
+        write_json(
             directory / "failure.json", {"error": message if is_ours else f"{message} (see {directory}/log.txt)"}
         )
         return 1
@@ -74,23 +69,7 @@ def attempt(
 
 
 def write_progress(directory: Path, progress: Progress) -> None:
-    _write_json(directory / "progress.json", asdict(progress))
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """What a worker wrote, None when it is not there."""
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    aside = path.with_suffix(".tmp")
-    with suppress(OSError):  # a full disk is for the checkpoint and the record to report
-        aside.write_text(json.dumps(data))
-        aside.replace(path)
+    write_json(directory / "progress.json", asdict(progress))
 
 
 def _print_into(path: Path) -> None:

@@ -59,8 +59,7 @@ def test_a_dead_workers_run_is_done_again_and_nothing_counts_twice(tmp_path, spe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shared", ["true", "false"])
-def test_interrupted_runs_come_back_with_their_checkpoints_and_go_on(tmp_path, specs, lines_of, shared):
+def test_interrupted_runs_come_back_with_their_checkpoints_and_go_on(tmp_path, specs, lines_of):
     (spec,) = specs(1, **SLOW)
 
     def interrupt(event):
@@ -68,7 +67,7 @@ def test_interrupted_runs_come_back_with_their_checkpoints_and_go_on(tmp_path, s
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_grid([spec], tmp_path, on_event=interrupt, on=f"ray:shared={shared}")
+        run_grid([spec], tmp_path, on_event=interrupt, on="ray:shared=false")
     assert not lines_of(tmp_path)
     (left,) = sorted(tmp_path.glob("runs/*/checkpoints/step-*"))[-1:]
     stopped_at = int(left.name.removeprefix("step-"))
@@ -81,7 +80,7 @@ def test_interrupted_runs_come_back_with_their_checkpoints_and_go_on(tmp_path, s
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_grid([spec], tmp_path, on_event=watch, on=f"ray:shared={shared}")
+        run_grid([spec], tmp_path, on_event=watch, on="ray:shared=false")
     assert steps[0] > stopped_at, "it goes on, it does not begin again"
 
 

@@ -11,9 +11,11 @@ import torch
 
 from mnemic.training import provenance, room
 from mnemic.training.launchers.base import PATIENCE_SECONDS, Job
+from mnemic.training.launchers.sender import Sender
+from mnemic.training.notes import read_json
 from mnemic.training.processes import context
 from mnemic.training.runs import RunSpec
-from mnemic.training.worker import read_json, work
+from mnemic.training.worker import work
 
 __all__ = ["LocalLauncher", "default_jobs"]
 
@@ -39,7 +41,7 @@ class LocalLauncher:
     def start(self, spec: RunSpec, folder: Path) -> Job:
         slot = next(number for number, job in enumerate(self.slots) if job is None or job.is_over())
         process = context().Process(  # type: ignore[attr-defined]
-            target=work, args=(spec, folder, self.threads, _device_of(slot), provenance.code_version())
+            target=work, args=(spec, folder, self.threads, _device_of(slot), Sender.this().check)
         )
         process.start()
         job = self.slots[slot] = _LocalJob(process, spec, folder)

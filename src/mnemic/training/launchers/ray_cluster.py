@@ -4,9 +4,8 @@ Every run works in a clean process below one of Ray's. What it leaves comes back
 shared; where one is, checkpoints stay on it, and a run whose machine died goes on where it was.
 """
 
-import json
 import os
-import tempfile
+import pickle
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,15 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from mnemic.errors import MissingExtra, MnemicError
 from mnemic.training import provenance
 from mnemic.training.launchers.base import PATIENCE_SECONDS, Job
-from mnemic.training.launchers.elsewhere import Sender
-from mnemic.training.launchers.parcel import Parcel, pack, unpack
-from mnemic.training.processes import context
+from mnemic.training.launchers.sender import Sender
+from mnemic.training.ray_task import Board, pack, run_in_child, unpack
 from mnemic.training.runs import RunSpec, folder_name
-from mnemic.training.worker import read_json, work
 
 __all__ = ["RayLauncher", "RayOptions"]
 
-_TALK_SECONDS = 0.25  # between two words of a run to its grid
 _ASK_SECONDS = 10.0
 _STORE_BYTES = 256 << 20  # of the cluster made here, whose runs share the disk and send little
 
@@ -44,23 +40,6 @@ class RayOptions(BaseModel):
         None, description="whether all machines see the grid's folder alike; unset: only where address is"
     )
     retries: int = Field(2, ge=0, description="new starts of a run whose process or machine died")
-
-
-class Board:
-    """An actor on which runs write where they are, and read whether they are to stop."""
-
-    def __init__(self) -> None:
-        self.said: dict[str, dict[str, Any]] = {}
-        self.stopping = False
-
-    def exchange(self, key: str, progress: dict[str, Any] | None) -> bool:
-        if progress is not None:
-            self.said[key] = progress
-        return self.stopping
-
-    def read(self, stopping: bool) -> dict[str, dict[str, Any]]:
-        self.stopping = stopping
-        return self.said
 
 
 class RayLauncher:
@@ -83,7 +62,8 @@ class RayLauncher:
         self.is_ours = self._connect()
         self.at_once = jobs or self._room()
         self.board = self.ray.remote(Board).options(num_cpus=0, max_restarts=-1).remote()
-        self.work = self.ray.remote(num_cpus=options.cpus, num_gpus=options.gpus, max_retries=0, max_calls=0)(_work)
+        asked = {"num_cpus": options.cpus, "num_gpus": options.gpus, "max_retries": 0, "max_calls": 0}
+        self.work = self.ray.remote(**asked)(run_in_child)
         self.said: dict[str, dict[str, Any]] = {}
         self.stopping = False
         self.starts = 0
@@ -93,9 +73,9 @@ class RayLauncher:
         key = f"{spec.id} {self.starts}"
         before = [] if spec.after is None else [folder.parent / folder_name(spec.after)]
         sent = None if self.shared else pack(folder.parent, [folder, *before])
-        task = self.work.options(name=f"mnemic {spec.id}").remote(
-            spec, folder.absolute(), sent, key, self.board, self.options, Sender.this()
-        )
+        threads, device = max(1, int(self.options.cpus)), None if self.options.gpus else ""
+        run = pickle.dumps((spec, threads, device, Sender.this().check))
+        task = self.work.options(name=f"mnemic {spec.id}").remote(run, folder.absolute(), sent, key, self.board)
         return _RayJob(self, task, key, folder)
 
     def wait(self, jobs: Sequence[Job], seconds: float) -> None:
@@ -177,42 +157,5 @@ class _RayJob:
             left, code = self.launcher.ray.get(self.task)
             unpack(left, self.folder.parent)
             self.death = f"its process ended with {code}"
-        except MnemicError as refused:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "failure.json").write_text(json.dumps({"error": str(refused)}))
         except self.launcher.ray.exceptions.RayError as error:
             self.death = " ".join(str(error).split())[:300]
-
-
-def _work(
-    spec: RunSpec, folder: Path, sent: Parcel | None, key: str, board: Any, options: RayOptions, sender: Sender
-) -> tuple[Parcel, int]:
-    """In a process of the cluster: what the grid is to find in the run's folder, and the run's exit code."""
-    sender.check()
-    threads = max(1, int(options.cpus))
-    with tempfile.TemporaryDirectory(prefix="mnemic-") as scratch:
-        if sent is not None:
-            unpack(sent, Path(scratch))
-            folder = Path(scratch) / folder.name
-        code = _supervised(spec, folder, threads, key, board, hides_gpus=not options.gpus)
-        return ({} if sent is None else pack(Path(scratch), [folder])), code
-
-
-def _supervised(spec: RunSpec, folder: Path, threads: int, key: str, board: Any, *, hides_gpus: bool) -> int:
-    """The run in a clean process: Ray's own lives on, so that the next run need not import torch once more."""
-    ray = import_module("ray")
-    device = "" if hides_gpus else None
-    version = provenance.code_version()
-    process = context().Process(target=work, args=(spec, folder, threads, device, version))  # type: ignore[attr-defined]
-    process.start()
-    try:
-        while process.is_alive():
-            with suppress(ray.exceptions.RayError):  # the board is being made again
-                said = read_json(folder / "progress.json")
-                if ray.get(board.exchange.remote(key, said), timeout=_ASK_SECONDS):
-                    process.terminate()
-            process.join(_TALK_SECONDS)
-    finally:
-        process.kill()
-        process.join()
-    return int(process.exitcode)

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mnemic.errors import MissingExtra, MnemicError
 from mnemic.training.launchers.base import PATIENCE_SECONDS, Job
-from mnemic.training.launchers.elsewhere import Sender
+from mnemic.training.launchers.sender import Sender
+from mnemic.training.notes import read_json
 from mnemic.training.progress import Progress
 from mnemic.training.runs import RunSpec
-from mnemic.training.worker import attempt, read_json, write_progress
+from mnemic.training.worker import attempt, write_progress
 
 __all__ = ["SlurmLauncher", "SlurmOptions"]
 
