@@ -97,6 +97,7 @@ class Study:
 
     Attributes:
         data: what --data must name, "" where the study makes its own.
+        needs_data: whether it is nothing without them; a study that makes its own can test more on the user's.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Study:
     paper: str
     arxiv: str
     data: str = ""
+    needs_data: bool = True
 
 
 # fmt: off
@@ -436,7 +438,7 @@ _LOCOMO = (
 _STUDIES = (
     Study(
         name="zoology", target="mnemic.studies.zoology:study", title="Zoology: recall explains the gap to attention",
-        paper="Arora et al. 2024", arxiv="2312.04927",
+        paper="Arora et al. 2024", arxiv="2312.04927", data="a text, as a file or a folder", needs_data=False,
     ),
     Study(
         name="memento", target="mnemic.studies.memento:study", title="MEMENTO: a model that manages its own context",

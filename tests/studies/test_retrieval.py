@@ -237,8 +237,10 @@ def test_data_are_found_by_themselves_or_in_their_folder(folder: Path, tmp_path:
     [
         (["hipporag"], "needs --data PATH (or MNEMIC_DATA): a folder with MuSiQue's questions.json"),
         (["memgas", "--data", "nowhere"], "--data 'nowhere' does not exist; it must be a file of conversations"),
-        (["zoology", "--data", "."], "study 'zoology' makes its own data; leave --data out"),
-        (["zoology", "--vectors", "v.db"], "study 'zoology' makes its own data; leave --vectors out"),
+        (["memento", "--data", "."], "study 'memento' makes its own data; leave --data out"),
+        (["zoology", "--data", "nowhere"], "--data 'nowhere' does not exist; it must be a text"),
+        (["memento", "--vectors", "v.db"], "study 'memento' makes its own data; leave --vectors out"),
+        (["zoology", "--vectors", "v.db"], "study 'zoology' has no use for --vectors; leave it out"),
         (["hipporag2", "--data", "data", "--search"], "trains nothing"),
         (["hipporag2", "--data", "data", "--jobs", "2"], "leave --jobs out"),
         (["hipporag2", "--data", "data", "--seed", "7000"], "seed 7000"),

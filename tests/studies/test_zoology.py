@@ -7,8 +7,9 @@ import torch
 from mnemic.errors import UsageError
 from mnemic.studies import zoology
 from mnemic.studies.people_text import NAMES, write_people_text
-from mnemic.studies.zoology import gpu_arms, gpu_claims, laptop_claims, study
+from mnemic.studies.zoology import gpu_claims, laptop_claims, study
 from mnemic.studies.zoology_checks import attending_rows, repeated_rows, slice_by_definition, slice_errors
+from mnemic.studies.zoology_runs import LOADS, gpu_arms
 from mnemic.tasks.mqar import MQAR
 from mnemic.tasks.text import TextTask
 
@@ -17,13 +18,14 @@ def accuracy(value):
     return {"metrics": {"accuracy": value, "loss": 1.0}}
 
 
+MEMORY = "E. Recall against memory"
 FAILED = {"status": "failed", "error": "the loss is nan at step 3", "metrics": {}}
 TEXT = {"loss": 3.0, "other_loss": 3.0, "recall_hit_loss": 3.0, "recall_hit_share": 0.1}
 
 
 def test_all_claims_hold_for_numbers_that_meet_every_threshold(make_runs) -> None:
     claims = laptop_claims(make_runs(), slice_differs=0, attending=8)
-    assert [claim.text[:2] for claim in claims] == ["A.", "A.", "B.", "B.", "C.", "C.", "D.", "D."]
+    assert [claim.text[:2] for claim in claims] == ["A.", "A.", "B.", "B.", "C.", "C.", "D.", "D.", *["E."] * 4]
     assert all(claim.holds for claim in claims)
     assert claims[1].measured == pytest.approx(0.85)
     assert claims[4].measured == 0
@@ -33,7 +35,7 @@ def test_all_claims_hold_for_numbers_that_meet_every_threshold(make_runs) -> Non
     ("changes", "differs", "attending", "broken"),
     [
         ({"A attention 32": accuracy(0.949), "D": accuracy(0.949)}, 0, 8, {0}),
-        ({"A long 32": accuracy(0.7)}, 0, 8, {1}),
+        ({"A long 32": accuracy(0.7)}, 0, 8, {1, 10}),
         ({"B state 32": accuracy(0.7)}, 0, 8, {2}),
         ({"B state 4": accuracy(0.88)}, 0, 8, {3}),
         ({"B attention 32": accuracy(0.3)}, 0, 8, {2}),
@@ -41,9 +43,17 @@ def test_all_claims_hold_for_numbers_that_meet_every_threshold(make_runs) -> Non
         ({"C attention": {"metrics": {**TEXT, "other_loss": 2.0, "recall_hit_loss": 5.0, "loss": 2.3}}}, 0, 8, {5}),
         ({"D": accuracy(0.95)}, 0, 8, {6}),
         ({}, 0, 10, {7}),
-        ({"A attention 32": FAILED}, 0, 8, {0, 1, 6}),
+        ({"A attention 32": FAILED}, 0, 8, {0, 1, 6, 8}),
         ({"C short": FAILED}, 0, 8, {5}),
         ({"A attention 16": FAILED, "A long alone": FAILED}, 0, 8, set()),
+        ({"E gated-deltanet 32": accuracy(1.0)}, 0, 8, set()),
+        ({"A attention 32": accuracy(0.96), "E gated-deltanet 32": accuracy(0.99)}, 0, 8, {8}),
+        ({"E retention 32": accuracy(0.93)}, 0, 8, {9}),
+        ({"E mamba2 32": FAILED, "E retention 32": FAILED}, 0, 8, set()),
+        ({"E gla 32": FAILED, "E mamba2 32": FAILED, "E retention 32": FAILED}, 0, 8, {9, 10}),
+        ({"E h3 32": accuracy(0.53)}, 0, 8, {10}),
+        ({"E linear-attention 64": accuracy(0.08)}, 0, 8, {11}),
+        ({"E based 16": FAILED}, 0, 8, {11}),
     ],
 )
 def test_each_number_breaks_its_own_claim_and_no_other(make_runs, changes, differs, attending, broken) -> None:
@@ -67,7 +77,7 @@ def test_all_models_can_be_built_and_no_two_are_the_same_run(arms) -> None:
 
 def test_what_is_compared_differs_in_its_mixers_alone(arms) -> None:
     pairs = [("A attention 32", "A long 32"), ("A attention 32", "D"), ("C attention", "C short")]
-    pairs += [(f"B attention {load}", f"B state {load}") for load in zoology.LOADS]
+    pairs += [(f"B attention {load}", f"B state {load}") for load in LOADS]
     for one, other in ((arms[a], arms[b]) for a, b in pairs):
         assert one.task == other.task
         assert one.shell == other.shell
@@ -76,7 +86,7 @@ def test_what_is_compared_differs_in_its_mixers_alone(arms) -> None:
 
 def test_the_models_of_one_load_curve_differ_in_their_task_alone(arms) -> None:
     for memory in ("attention", "state"):
-        assert len({str(arms[f"B {memory} {load}"].layers) for load in zoology.LOADS}) == 1
+        assert len({str(arms[f"B {memory} {load}"].layers) for load in LOADS}) == 1
 
 
 def test_every_mixer_of_the_catalogue_is_in_the_gpu_grid() -> None:
@@ -149,7 +159,9 @@ def test_the_study_makes_claims_and_figures_of_its_records(make_runs, tmp_path, 
     result = study("laptop", 1, tmp_path)
     assert result.holds
     assert len(result.records) == len(runs)
-    assert [figure.title for figure in result.figures] == ["A. Recall against width", "B. Recall against load"]
+    assert [figure.title for figure in result.figures] == ["A. Recall against width", "B. Recall against load", MEMORY]
+    assert [sheet.title for sheet in result.sheets] == [MEMORY]
+    assert len(result.sheets[0].rows) == 12
     assert set(result.figures[1].labels) == set(result.figures[1].look)
 
 

@@ -70,6 +70,7 @@ def command(
     \b
     mnemic reproduce zoology
     mnemic reproduce zoology --seed 2 --strict --json
+    mnemic reproduce zoology --data DIR
     mnemic reproduce hipporag --data DIR
     """
     entry = find_study(name)
@@ -108,11 +109,27 @@ def _data_options(study: Study, data: Path | None, vectors: Path | None, server:
         if named:
             raise UsageError(f"study '{study.name}' makes its own data; leave {named[0]} out")
         return {}
+    if not study.needs_data:
+        return _extra_data(study, given)
     if data is None:
         raise UsageError(f"study '{study.name}' needs --data PATH (or MNEMIC_DATA): {study.data}")
     if not data.exists():
         raise UsageError(f"--data '{data}' does not exist; it must be {study.data}")
     return {"data": data, "vectors": vectors}
+
+
+def _extra_data(study: Study, given: dict[str, Any]) -> dict[str, Any]:
+    """The data of a study that does without: what MNEMIC_DATA names may be another's, so only the option counts."""
+    named = [option for option, value in given.items() if value is not None and _by_hand(option)]
+    for option in named:
+        if option != "--data":
+            raise UsageError(f"study '{study.name}' has no use for {option}; leave it out")
+    if not named:
+        return {}
+    data: Path = given["--data"]
+    if not data.exists():
+        raise UsageError(f"--data '{data}' does not exist; it must be {study.data}")
+    return {"data": data}
 
 
 def _by_hand(option: str) -> bool:

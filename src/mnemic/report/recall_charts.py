@@ -152,6 +152,7 @@ def line_chart(
     x_label: str,
     y_label: str,
     log_x: bool = False,
+    x_in_bytes: bool = False,
     chance: float | None = None,
     top: float | None = 1.0,
     note: str = "",
@@ -174,7 +175,10 @@ def line_chart(
             points(axes, look[label], x, [line[v].mean for v in x], [(line[v].low, line[v].high) for v in x])
         if log_x:
             axes.set_xscale("log", base=2)
-        few_ticks(axes, ticks)
+        if x_in_bytes:
+            byte_ticks(axes.xaxis, *axes.get_xlim())
+        else:
+            few_ticks(axes, ticks)
         score_axis(axes, top, chance)
         axes.set(title=y_label, xlabel=x_label)
         svg = finish(figure, name, title, in_words({k: {f"{x:g}": e for x, e in v.items()} for k, v in lines.items()}))
