@@ -4,7 +4,7 @@ security, many servers at once."""
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -46,10 +46,12 @@ class _Server:
     Attributes:
         has_vectors: pgvector is there.
         ranks: `ts_rank` of a word that stands once, twice, ….
+        complete: tenant, encoder -> the passage up to which all are known to be among the nearest.
     """
 
     has_vectors: bool
     ranks: NDArray[np.float64] | None = None
+    complete: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 class _Transaction:
@@ -132,13 +134,16 @@ class _Transaction:
         dim = len(query)
         if not self._server.has_vectors or dim > _WIDEST:
             return None
+        seen = self._server.complete.get((tenant, encoder), 0)
         missing = self.rows(
-            "SELECT 1 FROM passage p WHERE p.tenant = ? AND NOT EXISTS "
+            "SELECT 1 FROM passage p WHERE p.tenant = ? AND p.seq > ? AND NOT EXISTS "
             "(SELECT 1 FROM nearest n WHERE n.passage = p.seq AND n.encoder = ?) LIMIT 1",
-            (tenant, encoder),
+            (tenant, seen, encoder),
         )
         if missing:  # the extension came after them
             return None
+        [(last,)] = self.rows("SELECT MAX(seq) FROM passage WHERE tenant = ?", (tenant,))
+        self._server.complete[tenant, encoder] = last or 0
         self.run(f"SET LOCAL hnsw.ef_search = {min(max(2 * count, 100), 1000)}")
         self.run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # other tenants' vectors are passed over
         rows = self.rows(
