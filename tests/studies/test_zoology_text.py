@@ -78,7 +78,7 @@ def test_the_arms_learn_and_are_judged(arms_on_text, tmp_path) -> None:
     assert [len(row) for row in text_sheet(runs).rows] == [4, 4, 4]
 
 
-def test_the_study_takes_a_text(make_runs, real_text, tmp_path, monkeypatch) -> None:
+def test_the_study_takes_a_text(make_runs, arms, arms_on_text, real_text, tmp_path, monkeypatch) -> None:
     runs, asked = make_runs(), {}
 
     def trained(arms_of, seed, *args, command, **options):
@@ -86,6 +86,10 @@ def test_the_study_takes_a_text(make_runs, real_text, tmp_path, monkeypatch) -> 
         return runs
 
     monkeypatch.setattr(zoology, "run_arms", trained)
+    monkeypatch.setattr(zoology, "laptop_arms", lambda seed, directory: arms)
+    monkeypatch.setattr(zoology, "text_arms", lambda path: arms_on_text if path == real_text else {})
+    monkeypatch.setattr(zoology, "people_task", lambda *_: None)
+    monkeypatch.setattr(zoology, "slice_errors", lambda task: 0)
     result = zoology.study("laptop", 1, tmp_path, data=real_text)
     assert asked["arms"] == set(runs)
     assert asked["command"].endswith(f"--seed 1 --data {real_text}")

@@ -48,7 +48,7 @@ def study(
     on_text = {} if data is None else text_arms(data)
 
     def arms(arm_seed: int) -> dict[str, Arm]:
-        return {**(gpu_arms() if scale == "gpu" else laptop_arms(arm_seed, directory)), **on_text}
+        return {**on_text, **(gpu_arms() if scale == "gpu" else laptop_arms(arm_seed, directory))}
 
     runs = run_arms(arms, seed, directory, on_event, jobs=jobs, search=search, command=command)
     if scale == "gpu":

@@ -67,9 +67,9 @@ def recall_arms(seed: int, directory: Path) -> dict[str, Arm]:
     return arms
 
 
-def recall_arm(label: str, layers: Layers, width: int, lr: float = 1e-2) -> Arm:
+def recall_arm(label: str, layers: Layers, width: int) -> Arm:
     """A model of `width` on `RECALL`, under the budget that all of them share."""
-    return Arm(label, RECALL, layers, _training(1200, PAIRS, lr), Shell(width=width, feed_forward=0, conv=None))
+    return Arm(label, RECALL, layers, _training(1200, PAIRS), Shell(width=width, feed_forward=0, conv=None))
 
 
 def people_task(seed: int, directory: Path) -> TextTask:
@@ -109,7 +109,7 @@ def _under_load(label: str, pairs: int, layer: dict[str, Any]) -> Arm:
     return Arm(label, task, (layer,), _training(2500, pairs), Shell(width=64, feed_forward=0, conv=None))
 
 
-def _training(steps: int, pairs: int, lr: float = 1e-2) -> TrainConfig:
+def _training(steps: int, pairs: int) -> TrainConfig:
     """A step asks as many questions at every load."""
     batch_size = QUESTIONS_PER_STEP // pairs
-    return TrainConfig(steps=steps, batch_size=batch_size, lr=lr, stop_at=0.99, checkpoint_every=steps // 4)
+    return TrainConfig(steps=steps, batch_size=batch_size, lr=1e-2, stop_at=0.99, checkpoint_every=steps // 4)
