@@ -468,11 +468,12 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
         ("torch", "transformers", "accelerate", "safetensors", "tokenizers", "matplotlib", "psutil"), "models"
     )
-    | dict.fromkeys(("datasets", "peft", "pyarrow"), "teaching")
+    | dict.fromkeys(("datasets", "pyarrow"), "data")
+    | dict.fromkeys(("tensorboard", "trackio", "wandb"), "trackers")
     | dict.fromkeys(("fastapi", "uvicorn"), "serving")
     | dict.fromkeys(("mcp", "prometheus_client"), "store-server")
     | {"httpx2": "llm", "inspect_ai": "inspect", "langchain_core": "langchain", "llama_index": "llama-index"}
-    | {"lm_eval": "lm-eval", "trl": "trl"}
+    | {"fla": "fla", "lm_eval": "lm-eval", "peft": "teaching", "ray": "ray", "submitit": "slurm", "trl": "trl"}
 )
 
 SYSTEMS: Mapping[str, System] = MappingProxyType({s.name: s for s in _SYSTEMS})
