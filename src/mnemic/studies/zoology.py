@@ -66,7 +66,7 @@ def study(
 
 def laptop_arms(seed: int, directory: Path) -> dict[str, Arm]:
     """Every model of the laptop scale that needs no data. `directory` takes the generated text."""
-    return {**recall_arms(seed, directory), **tradeoff_arms()}
+    return {**tradeoff_arms(), **recall_arms(seed, directory)}
 
 
 def laptop_claims(runs: Mapping[str, Record], slice_differs: int, attending: int) -> list[Claim]:

@@ -55,21 +55,21 @@ def recall_arms(seed: int, directory: Path) -> dict[str, Arm]:
     arms["A long alone"] = recall_arm("BaseConv-long, BaseConv-long", (BASE_CONV_LONG,), 32)
     repeated = {**ATTENTION, "mixer": "repeated-token-attention", "ignored": 0}  # 0 is the filler between questions
     arms["D"] = recall_arm("BaseConv-3, repeated-token attention", (BASE_CONV_3, repeated), 32)
-    for load in LOADS:
-        arms[f"B attention {load}"] = _under_load("attention", load, {**ATTENTION, "conv_size": 4})
-        small = {"mixer": "gated-deltanet", "heads": 1, "head_width": 16, "conv_size": 4}
-        arms[f"B state {load}"] = _under_load("Gated DeltaNet, state 16 × 32", load, small)
     text = people_task(seed, directory)
     training = TrainConfig(steps=400, batch_size=32, lr=1e-2, checkpoint_every=400)
     for key, layers in (("attention", (BASE_CONV_3, ATTENTION)), ("short", (BASE_CONV_3,))):
         label = "BaseConv-3, attention" if key == "attention" else "BaseConv-3, BaseConv-3"
         arms[f"C {key}"] = Arm(label, text, layers, training, Shell(width=64, feed_forward=0, conv=None))
+    for load in LOADS:
+        arms[f"B attention {load}"] = _under_load("attention", load, {**ATTENTION, "conv_size": 4})
+        small = {"mixer": "gated-deltanet", "heads": 1, "head_width": 16, "conv_size": 4}
+        arms[f"B state {load}"] = _under_load("Gated DeltaNet, state 16 × 32", load, small)
     return arms
 
 
-def recall_arm(label: str, layers: Layers, width: int) -> Arm:
-    """A model of `width` on `RECALL`, under the budget that all of them share."""
-    return Arm(label, RECALL, layers, _training(1200, PAIRS), Shell(width=width, feed_forward=0, conv=None))
+def recall_arm(label: str, layers: Layers, width: int, steps: int = 1200) -> Arm:
+    """A model of `width` on `RECALL`."""
+    return Arm(label, RECALL, layers, _training(steps, PAIRS), Shell(width=width, feed_forward=0, conv=None))
 
 
 def people_task(seed: int, directory: Path) -> TextTask:
