@@ -432,8 +432,8 @@ _MUSIQUE = (
     "musique/"
 )
 _LOCOMO = (
-    "a file of conversations in LoCoMo's format, or a folder that holds conversations.json or locomo10.json (gzipped or "
-    "not), itself or in locomo/"
+    "a file of conversations in LoCoMo's format, or a folder that holds conversations.json or locomo10.json (gzipped "
+    "or not), itself or in locomo/"
 )
 _STUDIES = (
     Study(
