@@ -37,6 +37,13 @@ class JointMemory(LayerMemory):
         for part in self.parts.values():
             part.batch_repeat_interleave(repeats)
 
+    def __copy__(self) -> Self:
+        """Parts of its own that share their tensors, so that the rows of a copy can be chosen apart."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        twin.parts = {name: copy(part) for name, part in self.parts.items()}
+        return twin
+
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         fork = copy(self)
         fork.parts = {name: deepcopy(part, memo) for name, part in self.parts.items()}

@@ -193,9 +193,10 @@ def _chosen(memory: Any, index: Tensor) -> Any:
     twin.layers = []
     for layer in memory.layers:
         one = copy(layer)
-        for name, value in vars(layer).items():
-            if isinstance(value, dict):
-                setattr(one, name, dict(value))
+        if not isinstance(layer, LayerMemory):
+            for name, value in vars(layer).items():
+                if isinstance(value, dict):
+                    setattr(one, name, dict(value))
         twin.layers.append(one)
     twin.reorder_cache(index)
     return twin
