@@ -1,5 +1,6 @@
 """Backend fla: refused in one line where it cannot run, called as its package wants, equal to ours on CUDA."""
 
+import sys
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -40,8 +41,10 @@ def test_without_cuda_every_mixer_says_what_to_do(name):
         model(torch.ones(1, 3, dtype=torch.long))
 
 
-@pytest.mark.skipif(find_spec("fla") is not None, reason="flash-linear-attention is installed")
-def test_without_the_package_the_extra_is_named():
+def test_without_the_package_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fla", None)
+    for module in [name for name in sys.modules if name.startswith("fla.")]:
+        monkeypatch.delitem(sys.modules, module)
     somewhere = SimpleNamespace(device=SimpleNamespace(type="cuda"))
     with pytest.raises(MissingExtra, match=r"mnemic\[fla\]"):
         flash_linear_attention._kernel("gla", "chunk_gla", somewhere)

@@ -40,7 +40,7 @@ class JointMemory(LayerMemory):
     def __copy__(self) -> Self:
         """Parts of its own that share their tensors, so that the rows of a copy can be chosen apart."""
         twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
+        twin.__dict__.update(self.__dict__)
         twin.parts = {name: copy(part) for name, part in self.parts.items()}
         return twin
 
