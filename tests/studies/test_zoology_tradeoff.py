@@ -48,7 +48,7 @@ def test_a_claim_names_the_best_of_each_family(make_runs) -> None:
 def test_what_does_not_rise_is_named(make_runs) -> None:
     rise = tradeoff_claims(make_runs({"E hyena 64": {"metrics": {"accuracy": 0.11}}}))[3]
     assert not rise.holds
-    assert rise.measured == "10 of 11 do; not Hyena +0.01"
+    assert rise.measured == "10 of 11 do; not Hyena +0.010"
 
 
 def test_the_table_has_accuracy_and_bytes(make_runs) -> None:

@@ -113,7 +113,7 @@ def _more_state(found: Mapping[str, Mapping[int, Record]]) -> Claim:
     fixed = [name for name in MEMORIES if name != "attention"]
     rises = {name: accuracy(found[name][most]) - accuracy(found[name][least]) for name in fixed}
     rising = [name for name in fixed if rises[name] >= RISE]
-    flat = [f"{MEMORIES[name]} {rises[name]:+.2f}" for name in fixed if name not in rising]
+    flat = [f"{MEMORIES[name]} {rises[name]:+.3f}" for name in fixed if name not in rising]
     measured = f"{len(rising)} of {len(fixed)} do" + (f"; not {', '.join(flat)}" if flat else "")
     return judge(
         f"E. Every memory but attention recalls more with the state of width {most} than with that of width {least}",
