@@ -39,7 +39,7 @@ class BasedConfig(MatrixStateConfig):
 class Based(NormalisedStateMixer):
     """y = taylor(u) + window(u), with projections of their own.
 
-    taylor: o_t = sum_{s<=t} p_s v_s / sum_{s<=t} p_s,  p_s = 1 + w + w^2 / 2,  w = q_t . k_s / sqrt(F)  (section 4);
+    taylor: o_t = sum_{s<=t} p_s v_s / sum_{s<=t} p_s,  p_s = 1 + w + w^2 / 2,  w = q_t . k_s / sqrt(F);
     window: softmax attention to the last W tokens. In the paper the two stand in layers that take turns, which is
     `based:window=0+sliding-window`; here one layer holds both.
 

@@ -39,7 +39,7 @@ def taylor_features(x: Tensor) -> Tensor:
     """phi with phi(q) . phi(k) = 1 + s + s^2 / 2, s = q . k / sqrt(F): exp(s) to the second order.
 
     Of the symmetric matrix x x^T the half with the diagonal is kept, its off-diagonal entries times sqrt(2)
-    (Arora et al. 2024, arXiv 2402.18668, section 4, which keeps both halves).
+    (Arora et al. 2024, arXiv 2402.18668, which keeps both halves).
 
     Args:
         x: [..., F].

@@ -30,7 +30,7 @@ def gated_linear_attention_naive(
 ) -> tuple[Tensor, Tensor]:
     """One token at a time: the definition, and the reference for the chunked form.
 
-    S_t = diag(exp(g_t)) S_{t-1} + k_t v_t^T,   o_t = S_t^T q_t   (Yang et al. 2023, arXiv 2312.06635, section 4).
+    S_t = diag(exp(g_t)) S_{t-1} + k_t v_t^T,   o_t = S_t^T q_t   (Yang et al. 2023, arXiv 2312.06635).
 
     Args:
         q, k: [B, H, T, K].

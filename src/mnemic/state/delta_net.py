@@ -41,7 +41,7 @@ class DeltaNetConfig(MatrixStateConfig):
 
 
 class DeltaNet(MatrixStateMixer):
-    """S_t = (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T,  o_t = S_t^T q_t / sqrt(K)  (section 4.2).
+    """S_t = (I - beta_t k_t k_t^T) S_{t-1} + beta_t k_t v_t^T,  o_t = S_t^T q_t / sqrt(K).
 
     beta_t = sigmoid(b_t), one number per head and token, times 2 with `allow_neg_eigval`. Nothing fades but what is
     written over: with beta 1 a key forgets its old value, with 2 it is told the opposite, and the eigenvalue along the

@@ -41,7 +41,7 @@ class GLAConfig(MatrixStateConfig):
 
 
 class GLA(MatrixStateMixer):
-    """S_t = diag(alpha_t) S_{t-1} + k_t v_t^T,  o_t = S_t^T q_t / sqrt(K)  (section 4).
+    """S_t = diag(alpha_t) S_{t-1} + k_t v_t^T,  o_t = S_t^T q_t / sqrt(K).
 
     log alpha_t = logsigmoid(W_2 W_1 x_t + b) / 16, one number per head, key channel and token; outputs are normed per
     head and gated.

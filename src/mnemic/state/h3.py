@@ -46,7 +46,7 @@ class H3Memory(LayerMemory):
 
 
 class H3(Mixer):
-    """y_t = W (q_t . s_t),  s = SSM_diag(k v^T) + D k v^T,  k = SSM_shift(W_k u)  (Fu et al. 2022, section 3).
+    """y_t = W (q_t . s_t),  s = SSM_diag(k v^T) + D k v^T,  k = SSM_shift(W_k u)  (Fu et al. 2022).
 
     Per head, keys and values of P channels form P P products; one diagonal model of N real numbers, N/2 modes that
     fade and turn (S4D-Lin: rates -1/2 + i pi n, times a step per head), keeps them all, and the query reads them. It is

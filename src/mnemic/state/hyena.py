@@ -77,7 +77,7 @@ class HyenaMemory(LayerMemory):
 
 
 class Hyena(Mixer):
-    """y = W (x2 * (h conv (x1 * v) + beta (x1 * v))),  (x1, x2, v) = short convolution of W_in u  (section 3).
+    """y = W (x2 * (h conv (x1 * v) + beta (x1 * v))),  (x1, x2, v) = short convolution of W_in u.
 
     The products are elementwise, conv is a causal convolution. What is gated depends on the input, what the filter
     fetches does not: its taps are the same for every sequence.

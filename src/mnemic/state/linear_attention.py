@@ -48,7 +48,7 @@ class LinearAttentionConfig(MatrixStateConfig):
 class LinearAttention(NormalisedStateMixer):
     """S_t = S_{t-1} + phi(k_t) v_t^T,  z_t = z_{t-1} + phi(k_t),  o_t = S_t^T phi(q_t) / (z_t . phi(q_t)).
 
-    Section 3.4 of the paper. Nothing fades. Without the normaliser the output is normed per head, as in RetNet.
+    Nothing fades. Without the normaliser the output is normed per head, as in RetNet.
 
     Legend: B batch, T time, H heads, K key width, V value width, J taps.
     Memory: 4 H K (V + 1) bytes, 4 H K V without the normaliser, and the convolution's last J-1 inputs per sequence.

@@ -47,7 +47,7 @@ class RetentionConfig(MatrixStateConfig):
 
 
 class Retention(MatrixStateMixer):
-    """S_t = gamma_h S_{t-1} + k_t v_t^T,  o_t = S_t^T q_t / sqrt(K),  gamma_h = 1 - 2^(-5-h)  (eq. 6 and 8).
+    """S_t = gamma_h S_{t-1} + k_t v_t^T,  o_t = S_t^T q_t / sqrt(K),  gamma_h = 1 - 2^(-5-h).
 
     Queries and keys are rotated by their positions; outputs are normed per head and gated.
 
