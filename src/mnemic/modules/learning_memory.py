@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from transformers import initialization as init
 
@@ -16,19 +16,21 @@ from mnemic.modules.mixer import Mixer, MixerConfig, real_tokens
 from mnemic.modules.norms import GatedRMSNorm
 from mnemic.modules.short_convolution import ShortConvolution
 from mnemic.modules.waiting_tokens import Slots, slots_of
-from mnemic.ops.neural_memory.architectures import Norm
+from mnemic.ops.neural_memory.architectures import Norm, Perceptron
 from mnemic.ops.neural_memory.core import Gates, Rule, Weights, neural_memory
 
-__all__ = ["GateKind", "LearningMemory", "LearningMemoryConfig", "LearningMemoryMixer", "logit", "unit_length"]
+__all__ = ["LearningMemory", "LearningMemoryConfig", "LearningMemoryMixer"]
 
 LARGEST_WEIGHTS = 1e4  # root mean square, over which a memory has diverged
+LOOK_EVERY = 64  # calls, on an accelerator
 LENGTH_EPS = 1e-6
-
-GateKind = Literal["rate", "forget", "fade", "threshold"]
+UNIT_FEATURES = 0.4  # the mean square of what an activation makes of N(0, 1), nearly
 
 
 class LearningMemoryConfig(MixerConfig):
-    heads: int | None = Field(None, ge=1, description="heads; None: the width in heads of 64, and at least 2")
+    heads: int | None = Field(
+        None, ge=1, description="heads; None: as many as leave a head 64 channels, at least 2, and divide the width"
+    )
     conv_size: int = Field(4, ge=0, description="taps of the short convolution on q, k and v; 0: none")
     chunk_size: int = Field(
         16, ge=1, description="tokens whose gradients are taken at the same weights; a choice that changes results"
@@ -39,15 +41,50 @@ class LearningMemoryConfig(MixerConfig):
     memory_init: Literal["unit", "normal"] = Field(
         "unit", description="first weights: unit features and an output of 0, or N(0, 1/inputs) everywhere"
     )
+    residual: bool = Field(True, description="the memory adds its input to its output, where it has more than 1 layer")
+    memory_norm: bool = Field(False, description="LayerNorm on the memory's output, where it has more than 1 layer")
+    rate: float | None = Field(
+        None, gt=0, lt=1, description="inner learning rate at the start of training; None: 2 / chunk_size, at most 0.5"
+    )
+    forget: float = Field(0.007, gt=0, lt=1, description="share of the old weights that a token lets go, at the start")
+    fade: float = Field(0.88, gt=0, lt=1, description="share of past surprise that a token lets go, at the start")
     largest_error: float | None = Field(None, gt=0, description="cut an inner gradient's errors to this length")
     norm_eps: float = Field(1e-5, gt=0, description="epsilon of the output norm")
     checkpoint_chunks: int | None = Field(
         None, ge=1, description="run groups of so many chunks again in the backward pass, to save memory"
     )
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "LearningMemoryConfig":
+        if self.width % self.resolved_heads:
+            raise ValueError(f"heads {self.heads} must divide the width {self.width}")
+        return self
+
     @property
     def resolved_heads(self) -> int:
-        return self.heads or max(2, self.width // 64)
+        wanted = max(2, self.width // 64)
+        return self.heads or next(heads for heads in range(wanted, 0, -1) if self.width % heads == 0)
+
+    @property
+    def resolved_rate(self) -> float:
+        return self.rate or min(0.5, 2 / self.chunk_size)
+
+    @property
+    def unit_features(self) -> bool:
+        """Whether the first weights are those of `memory_init=unit`."""
+        return self.memory_init == "unit"
+
+    def network(self) -> Perceptron:
+        """What the memory of a head is."""
+        deep, hidden = self.depth > 1, round(self.expansion * self.width / self.resolved_heads)
+        return Perceptron(
+            self.depth,
+            self.expansion,
+            self.activation,
+            residual=self.residual and deep,
+            norm=self.memory_norm and deep,
+            hidden_scale=(UNIT_FEATURES * hidden) ** -0.5 if self.unit_features else 1.0,
+        )
 
 
 class LearningMemory(LayerMemory):
@@ -90,7 +127,9 @@ class LearningMemory(LayerMemory):
 class LearningMemoryMixer(Mixer):
     """x -> q, k, v -> short convolution and SiLU -> length 1 for q, k -> a network that learns -> norm, gate -> out.
 
-    A subclass gives the rule, and the gates with what they are at the start of training.
+    A subclass gives the rule. Gates are numbers per head and token, a linear map of x and a bias: for every layer of
+    the memory its rate, what it forgets (1 - keep) where it does, and what of its momentum fades where it has one; and
+    the threshold of a loss that has one.
 
     Legend: B batch, T time, H heads, D channels of a head, L layers of the memory, C tokens of a chunk, G numbers that
     gate one token in one head, I and O the sizes of one layer, J taps.
@@ -99,26 +138,18 @@ class LearningMemoryMixer(Mixer):
     """
 
     config_class: ClassVar[type[MixerConfig]] = LearningMemoryConfig
-    largest_rate: ClassVar[float] = 1.0
 
-    def __init__(
-        self, config: Any, layer_index: int, rule: Rule, gates: dict[GateKind, tuple[int, float]], *,
-        gated: bool = True, normed_qk: bool = True,
-    ) -> None:  # fmt: skip
-        """
-        Args:
-            gates: kind -> (numbers per head and token, what they are at the start). "rate" is a share of
-                :attr:`largest_rate`, "forget" is 1 - keep, "fade" is 1 - momentum, "threshold" any number above 0.
-        """
+    def __init__(self, config: Any, layer_index: int, rule: Rule, *, forgets: bool = True) -> None:
         super().__init__(config, layer_index)
-        self.heads = config.resolved_heads
-        if config.width % self.heads:
-            raise ValueError(f"heads {self.heads} must divide the width {config.width}")
+        self.heads, self.rule = config.resolved_heads, rule
         self.head_width = config.width // self.heads
-        self.rule, self.gate_kinds, self.normed_qk = rule, gates, normed_qk
-        self.gate_count = sum(count for count, _ in gates.values())
+        self.gate_counts = {"rate": config.depth}
+        self.gate_counts |= {"forget": config.depth} if forgets else {}
+        self.gate_counts |= {"fade": config.depth} if rule.optimizer != "gd" else {}
+        self.gate_counts |= {"threshold": 1} if rule.bias.has_threshold else {}
+        self.gate_count = sum(self.gate_counts.values())
         width = config.width
-        self.proj = nn.Linear(width, 3 * width + (width if gated else 0), bias=False)
+        self.proj = nn.Linear(width, 4 * width, bias=False)
         self.conv = ShortConvolution(3 * width, config.conv_size) if config.conv_size else None
         self.gates = nn.Linear(width, self.heads * self.gate_count, bias=False)
         self.gate_bias = nn.Parameter(torch.empty(self.heads, self.gate_count))
@@ -126,16 +157,21 @@ class LearningMemoryMixer(Mixer):
             nn.Parameter(torch.empty(1, self.heads, *shape)) for shape in rule.memory.shapes(self.head_width)
         )
         self.memory_norm = nn.Parameter(torch.ones(self.heads, self.head_width)) if rule.memory.norm else None
-        self.norm = GatedRMSNorm(self.head_width, config.norm_eps) if gated else None
+        self.norm = GatedRMSNorm(self.head_width, config.norm_eps)
         self.out = nn.Linear(width, width, bias=False)
-        self._warned = False
+        self._warned, self._calls = False, 0
         self.init_own_parameters()
 
     @torch.no_grad()
     def init_own_parameters(self) -> None:
-        starts = [start if kind == "threshold" else logit(start) for kind, start in self._starts()]
-        init.copy_(self.gate_bias, torch.tensor(starts).expand_as(self.gate_bias))
-        unit = self.config.memory_init == "unit"
+        config = self.config
+        starts = {kind: _logit(share) for kind, share in (("forget", config.forget), ("fade", config.fade))}
+        starts["rate"] = _logit(config.resolved_rate)
+        if self.rule.bias.has_threshold:
+            starts["threshold"] = math.log(math.expm1(config.delta))
+        biases = [starts[kind] for kind, count in self.gate_counts.items() for _ in range(count)]
+        init.copy_(self.gate_bias, torch.tensor(biases).expand_as(self.gate_bias))
+        unit = config.unit_features
         for layer, weight in enumerate(self.memory):
             if unit and layer == len(self.memory) - 1:
                 init.zeros_(weight)
@@ -144,13 +180,9 @@ class LearningMemoryMixer(Mixer):
         if self.memory_norm is not None:
             init.ones_(self.memory_norm)
 
-    def _starts(self) -> list[tuple[GateKind, float]]:
-        return [(kind, start) for kind, (count, start) in self.gate_kinds.items() for _ in range(count)]
-
     def new_memory(self, batch_size: int, *, device: torch.device, dtype: torch.dtype) -> LearningMemory:
         wide = torch.promote_types(dtype, torch.float32)
-        weights = tuple(w.to(device, wide).expand(batch_size, -1, -1, -1).contiguous() for w in self.memory)
-        weights = tuple(w.clone() if batch_size == 1 else w for w in weights)
+        weights = tuple(w.to(device, wide).repeat(batch_size, 1, 1, 1) for w in self.memory)
         momenta = tuple(torch.zeros_like(w) for w in weights) if self.rule.optimizer != "gd" else ()
         waiting = torch.zeros(
             batch_size, self.config.chunk_size - 1, self.heads, 2 * self.head_width + self.gate_count,
@@ -172,14 +204,14 @@ class LearningMemoryMixer(Mixer):
         memory, real = step.memory, real_tokens(step, x.shape[1])
         assert memory is None or isinstance(memory, LearningMemory)
         width = self.config.width
-        mixed, gate = self.proj(x).split([3 * width, self.proj.out_features - 3 * width], dim=-1)
-        conv = None
+        mixed, gate = self.proj(x).split([3 * width, width], dim=-1)
         if self.conv is not None:
             mixed, conv = self.conv(mixed, memory.conv if memory else None, real)
+        else:
+            mixed, conv = F.silu(mixed), None
         wide = torch.promote_types(x.dtype, torch.float32)
         q, k, v = mixed.to(wide).unflatten(-1, (3, self.heads, self.head_width)).unbind(-3)
-        if self.normed_qk:
-            q, k = unit_length(q), unit_length(k)
+        q, k = _unit_length(q), _unit_length(k)
         token = torch.cat([k, v, self._token_gates(x, wide)], -1)
         if memory is None and real is None:
             y, after, _ = self._learn(q, token, None, None)
@@ -187,7 +219,8 @@ class LearningMemoryMixer(Mixer):
             y, after = self._learn_in_slots(q, token, real, memory, conv)
         if not torch.compiler.is_compiling():
             self._warn_where_it_diverges(after)
-        return self.out(self._output(y, gate, x.dtype))
+        y = self.norm(y.to(x.dtype), gate.unflatten(-1, (self.heads, self.head_width)))
+        return self.out(y.flatten(-2))
 
     def _learn_in_slots(
         self, q: Tensor, token: Tensor, real: Tensor | None, memory: LearningMemory | None, conv: Tensor | None
@@ -209,8 +242,8 @@ class LearningMemoryMixer(Mixer):
         """q: [B, S, H, D], token: [B, S, H, 2 D + G] -> y: [B, S, H, D], and the network after it."""
         k, v, raw = token.split([self.head_width, self.head_width, self.gate_count], -1)
         y, weights, momenta = neural_memory(
-            self.placed(q).transpose(1, 2),
-            self.placed(k).transpose(1, 2),
+            q.transpose(1, 2),
+            k.transpose(1, 2),
             v.transpose(1, 2),
             self._gates(raw),
             state.weights if state else tuple(self.memory),
@@ -222,25 +255,17 @@ class LearningMemoryMixer(Mixer):
         )
         return y.transpose(1, 2), weights, momenta
 
-    def placed(self, x: Tensor) -> Tensor:
-        """Queries or keys [B, S, H, D], which may be told their place in the chunk."""
-        return x
-
     def _token_gates(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """[B, T, H, G]: rates, and what is forgotten and fades; all 0 for a token that changes nothing."""
         raw = self.gates(x).to(dtype).unflatten(-1, (self.heads, self.gate_count)) + self.gate_bias.to(dtype)
-        parts = []
-        for kind, part in zip(self.gate_kinds, raw.split([n for n, _ in self.gate_kinds.values()], -1), strict=True):
-            if kind == "threshold":
-                parts.append(F.softplus(part))
-            else:
-                parts.append(part.sigmoid() * (self.largest_rate if kind == "rate" else 1.0))
-        return torch.cat(parts, -1)
+        thresholds = self.gate_counts.get("threshold", 0)
+        shares, threshold = raw.split([self.gate_count - thresholds, thresholds], -1)
+        return torch.cat([shares.sigmoid(), F.softplus(threshold)], -1)
 
     def _gates(self, raw: Tensor) -> Gates:
         """[B, S, H, G] -> the gates of the rule."""
-        parts = raw.permute(0, 2, 3, 1).split([count for count, _ in self.gate_kinds.values()], 2)
-        by_kind = dict(zip(self.gate_kinds, parts, strict=True))
+        parts = raw.permute(0, 2, 3, 1).split(list(self.gate_counts.values()), 2)
+        by_kind = dict(zip(self.gate_counts, parts, strict=True))
         forget, fade, threshold = (by_kind.get(kind) for kind in ("forget", "fade", "threshold"))
         return Gates(
             by_kind["rate"],
@@ -249,16 +274,11 @@ class LearningMemoryMixer(Mixer):
             None if threshold is None else threshold[:, :, 0],
         )
 
-    def _output(self, y: Tensor, gate: Tensor, dtype: torch.dtype) -> Tensor:
-        """[B, T, H, D] -> [B, T, width], normed per head and gated."""
-        y = y.to(dtype)
-        if self.norm is not None:
-            y = self.norm(y, gate.unflatten(-1, (self.heads, self.head_width)))
-        return y.flatten(-2)
-
     @torch.no_grad()
     def _warn_where_it_diverges(self, weights: Weights) -> None:
-        if self._warned or weights[0].is_meta:
+        self._calls += 1
+        looks = not weights[0].is_cuda or self._calls % LOOK_EVERY == 0  # a look makes the host wait for the device
+        if self._warned or weights[0].is_meta or not looks:
             return
         size = torch.stack([w.square().mean().sqrt() for w in weights]).max()
         if not size < LARGEST_WEIGHTS:
@@ -270,11 +290,11 @@ class LearningMemoryMixer(Mixer):
             )
 
 
-def unit_length(x: Tensor) -> Tensor:
+def _unit_length(x: Tensor) -> Tensor:
     """[..., D], of length 1."""
     return x * (x.square().sum(-1, keepdim=True) + LENGTH_EPS).rsqrt()
 
 
-def logit(share: float) -> float:
+def _logit(share: float) -> float:
     """What the sigmoid makes `share` of."""
     return math.log(share / (1 - share))

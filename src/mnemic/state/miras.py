@@ -9,9 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 from transformers import initialization as init
 
-from mnemic.modules.learning_memory import GateKind, LearningMemoryConfig, LearningMemoryMixer
+from mnemic.modules.learning_memory import LearningMemoryConfig, LearningMemoryMixer
 from mnemic.modules.mixer import MixerConfig
-from mnemic.ops.neural_memory.architectures import Perceptron
 from mnemic.ops.neural_memory.biases import BIASES, AttentionalBias, Huber, Lp, RobustShift
 from mnemic.ops.neural_memory.core import Rule, check_rule
 from mnemic.ops.neural_memory.retentions import KL, ElasticNet, Identity, LqMirror, LqPaper, Retention
@@ -30,38 +29,20 @@ class MirasConfig(LearningMemoryConfig):
     retained_power: float = Field(4.0, ge=2, description="q of the retention lq")
     delta: float = Field(1.0, gt=0, description="threshold of huber and robust at the start of training")
     threshold: float = Field(1e-3, ge=0, description="weights below it are 0, for elastic-net")
-    rate: float | None = Field(
-        None, gt=0, lt=1, description="inner learning rate at the start of training; None: 2 / chunk_size, at most 0.5"
-    )
-    forget: float = Field(0.007, gt=0, lt=1, description="share of the old weights that a token lets go, at the start")
-    fade: float = Field(0.88, gt=0, lt=1, description="share of past surprise that a token lets go, at the start")
-    residual: bool = Field(True, description="the memory adds its input to its output, where it has more than 1 layer")
-    memory_norm: bool = Field(False, description="LayerNorm on the memory's output, where it has more than 1 layer")
 
     @model_validator(mode="after")
     def _choices_go_together(self) -> "MirasConfig":
         check_rule(self.rule())
-        if self.retention == "lq-paper" and self.memory_init == "unit":
-            raise ValueError("retention 'lq-paper' divides by the weights' norm; it needs memory_init=normal, not unit")
         return self
 
     @property
-    def resolved_rate(self) -> float:
-        return self.rate or min(0.5, 2 / self.chunk_size)
+    def unit_features(self) -> bool:
+        # lq-paper divides by the weights' norm, and the weights of kl are never 0
+        return super().unit_features and self.retention not in ("kl", "lq-paper")
 
     def rule(self) -> Rule:
-        deep, head = self.depth > 1, self.width // self.resolved_heads
-        unit = self.memory_init == "unit" and self.retention != "kl"
-        memory = Perceptron(
-            self.depth,
-            self.expansion,
-            self.activation,
-            residual=self.residual and deep,
-            norm=self.memory_norm and deep,
-            hidden_scale=(0.4 * round(self.expansion * head)) ** -0.5 if unit else 1.0,
-        )
         return Rule(
-            memory,
+            self.network(),
             self._bias(),
             self._retention(),
             self.optimizer,
@@ -108,15 +89,7 @@ class Miras(LearningMemoryMixer):
     config_class: ClassVar[type[MixerConfig]] = MirasConfig
 
     def __init__(self, config: MirasConfig, layer_index: int) -> None:
-        rule = config.rule()
-        gates: dict[GateKind, tuple[int, float]] = {"rate": (config.depth, config.resolved_rate)}
-        if config.retention != "none":
-            gates["forget"] = (config.depth, config.forget)
-        if config.optimizer != "gd":
-            gates["fade"] = (config.depth, config.fade)
-        if rule.bias.has_threshold:
-            gates["threshold"] = (1, config.delta)
-        super().__init__(config, layer_index, rule, gates)
+        super().__init__(config, layer_index, config.rule(), forgets=config.retention != "none")
 
     def init_own_parameters(self) -> None:
         super().init_own_parameters()
@@ -137,7 +110,7 @@ class MonetaConfig(MirasConfig):
 
 
 class Moneta(Miras):
-    """The loss |M(k) - v|_p^p with p = 3, and weights of a bounded q-norm, q = 4 (section 5.3)."""
+    """The loss |M(k) - v|_p^p with p = 3, and weights of a bounded q-norm, q = 4."""
 
     config_class: ClassVar[type[MixerConfig]] = MonetaConfig
 
@@ -147,7 +120,7 @@ class YaadConfig(MirasConfig):
 
 
 class Yaad(Miras):
-    """A Huber loss whose threshold every token sets: what is far out pulls no harder than that (section 5.3)."""
+    """A Huber loss whose threshold every token sets: what is far out pulls no harder than that."""
 
     config_class: ClassVar[type[MixerConfig]] = YaadConfig
 

@@ -2,7 +2,7 @@
 
     M(x) = [x +] [LN] (sigma(... sigma(x W_1) ... ) W_L)
 
-(Behrouz et al. 2025, arXiv 2501.00663, 3.1 and its camera-ready; Sun et al. 2024, arXiv 2407.04620, whose target
+(Behrouz et al. 2025, arXiv 2501.00663, in its camera-ready version; Sun et al. 2024, arXiv 2407.04620, whose target
 v - k for f(k) is the target v for k + f(k).) The gradient of a token by W_l is the outer product of the layer's input
 x_l and an error delta_l that is carried back by hand, so that no weight is ever made per token.
 
@@ -79,7 +79,7 @@ class Perceptron:
             keys, targets: [M, C, D].
             weights: [M, I, O] of every layer, as the chunk finds them.
             threshold: [M, C, 1] for the bias.
-            faded: [M, C, 1] of every layer, what each token's prediction has left of the weights; None for 1.
+            faded: [M, C, 1 or I] of every layer, what each token's prediction has left of the weights; None for 1.
 
         Returns:
             x [M, C, I] and delta [M, C, O] of every layer.
@@ -88,7 +88,7 @@ class Perceptron:
         x, inputs, slopes = keys, [], []
         for layer, weight in enumerate(weights):
             inputs.append(self._with_one(x))
-            z = _times(inputs[-1] @ weight, left[layer])
+            z = _times(inputs[-1], left[layer]) @ weight
             if layer < self.depth - 1:
                 x, slope = self._slope(z)
                 x, slope = (x, slope) if self.hidden_scale == 1 else (x * self.hidden_scale, slope * self.hidden_scale)

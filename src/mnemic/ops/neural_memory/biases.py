@@ -1,4 +1,4 @@
-"""Attentional biases: the loss by which a memory learns what it is told (Behrouz et al. 2025, arXiv 2504.13173, 5).
+"""Attentional biases: the loss by which a memory learns what it is told (Behrouz et al. 2025, arXiv 2504.13173).
 
 Each has a `value`, and an `error`, its derivative by the prediction. r stands for prediction minus target.
 """

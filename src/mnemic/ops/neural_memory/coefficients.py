@@ -3,7 +3,7 @@
 Inside a chunk the weights follow two linear recurrences with one number per token for each gate:
 
     S_t = eta_t S_{t-1} - theta_t g_t          what the momentum carries
-    W_t = keep_t W_{t-1} + S_t                 (Behrouz et al. 2025, arXiv 2501.00663, eq. 13 and 14)
+    W_t = keep_t W_{t-1} + S_t                 (Behrouz et al. 2025, arXiv 2501.00663)
 
 so that W_t = kept_t W_0 + carried_t S_0 - sum_i writes_ti g_i. No step divides or takes a logarithm: gates may be 0.
 

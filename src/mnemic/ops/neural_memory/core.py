@@ -39,7 +39,6 @@ class Rule:
         chunk_size: C.
         reads: "after" a token's own write, or "before" it.
         predicts_with: the "undecayed" weights, or those that the keep gate has "decayed" already (Gated DeltaNet).
-        position_rate: TTT's factor on what a chunk has written up to its t-th token.
         largest_error: longer deltas are cut to this length; None for no limit.
     """
 
@@ -50,7 +49,6 @@ class Rule:
     chunk_size: int = 16
     reads: Literal["after", "before"] = "after"
     predicts_with: Literal["undecayed", "decayed"] = "undecayed"
-    position_rate: bool = False
     largest_error: float | None = None
 
 
@@ -64,7 +62,7 @@ class Gates:
             fade apart; None for 1.
         momentum: [B, H, L, T], eta; None where the optimiser has none.
         threshold: [B, H, T], for biases that have one.
-        position_rate: [C], for `Rule.position_rate`.
+        position_rate: [C], TTT's factor on what a chunk has written up to its t-th token; None for 1.
     """
 
     rate: Tensor
@@ -90,8 +88,6 @@ def check_rule(rule: Rule) -> None:
         raise ValueError(
             f"predicts_with 'decayed' goes with the retention l2 (or none), not {type(rule.retention).__name__}"
         )
-    if rule.position_rate and (rule.optimizer != "gd" or not isinstance(rule.retention, Identity)):
-        raise ValueError("a position rate goes with the optimiser 'gd' and no retention: it scales a chunk's sum")
 
 
 def neural_memory(
@@ -118,7 +114,7 @@ def neural_memory(
     """
     check_rule(rule)
     batch, heads, time, width = q.shape
-    _check(q, k, v, gates, weights, rule)
+    _check(q, k, v, gates, weights, rule, complete)
     dtype = torch.promote_types(q.dtype, torch.float32)
     with torch.autocast(q.device.type, enabled=False):
         rows = batch * heads
@@ -285,7 +281,7 @@ def _chunks(
                 rate_, keep_, momentum_, read_first=rule.reads == "before", position_rate=position
             )
         layers.append(made)
-        decays = rule.predicts_with == "decayed" and keep_ is not None
+        decays = rule.predicts_with == "decayed"
         faded.append(_cumulative(keep_) if decays and keep_ is not None else None)
         totals.append(rate_.sum(-1)[..., None, None])
     full = None
@@ -319,7 +315,7 @@ def _by_channel(rate: Tensor, keep: Tensor, read_first: bool) -> Coefficients:
 
 
 def _cumulative(keep: Tensor) -> Tensor:
-    """[N, M, C] -> [N, M, C, 1]; channels have no decayed prediction but through their inputs."""
+    """[N, M, C] -> [N, M, C, 1], or [N, M, C, I] as it is: what is left of the chunk's first weights."""
     return keep.cumprod(2)[..., None] if keep.ndim == 3 else keep.cumprod(2)
 
 
@@ -333,7 +329,9 @@ def _by_row(x: Tensor, batch: int) -> Tensor:
     return x.expand(batch, *x.shape[1:]).flatten(0, 1)
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, gates: Gates, weights: Sequence[Tensor], rule: Rule) -> None:
+def _check(
+    q: Tensor, k: Tensor, v: Tensor, gates: Gates, weights: Sequence[Tensor], rule: Rule, complete: Tensor | None
+) -> None:
     want = rule.memory.shapes(q.shape[-1])
     got = [tuple(w.shape[2:]) for w in weights]
     if q.shape != k.shape or q.shape != v.shape or got != want:
@@ -341,6 +339,8 @@ def _check(q: Tensor, k: Tensor, v: Tensor, gates: Gates, weights: Sequence[Tens
             f"shapes do not agree: q, k, v have {tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)} and must be "
             f"alike; the layers are {got}, and this memory's are {want}"
         )
+    if complete is not None and complete.shape[1] * rule.chunk_size != q.shape[2]:
+        raise ValueError(f"complete has {complete.shape[1]} chunks of {rule.chunk_size}; there are {q.shape[2]} tokens")
     layers = rule.memory.depth
     for name, gate in (("rate", gates.rate), ("keep", gates.keep), ("momentum", gates.momentum)):
         if gate is None:
@@ -351,5 +351,6 @@ def _check(q: Tensor, k: Tensor, v: Tensor, gates: Gates, weights: Sequence[Tens
         raise ValueError("a keep gate per channel goes with a linear memory and the optimiser 'gd'")
     if rule.optimizer != "gd" and gates.momentum is None:
         raise ValueError(f"optimizer '{rule.optimizer}' needs the gate 'momentum'")
-    if rule.position_rate and gates.position_rate is None:
-        raise ValueError("the rule has a position rate, and the gates bring none")
+    alone = rule.optimizer == "gd" and gates.keep is None and isinstance(rule.retention, Identity)
+    if gates.position_rate is not None and not alone:
+        raise ValueError("a position rate goes with the optimiser 'gd' and no retention: it scales a chunk's sum")

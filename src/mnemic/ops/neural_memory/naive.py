@@ -17,8 +17,14 @@ def neural_memory_naive(
     q: Tensor, k: Tensor, v: Tensor, gates: Gates, weights: Sequence[Tensor], momenta: Sequence[Tensor] | None = None,
     *, rule: Rule, norm: Norm | None = None,
 ) -> tuple[Tensor, Weights, Weights]:  # fmt: skip
-    """As :func:`mnemic.ops.neural_memory.core.neural_memory`, in as many steps as there are tokens."""
+    """As :func:`mnemic.ops.neural_memory.core.neural_memory`, in as many steps as there are tokens.
+
+    Raises:
+        ValueError: errors that are cut: autograd gives gradients, in which a layer's errors are not apart.
+    """
     check_rule(rule)
+    if rule.largest_error is not None:
+        raise ValueError("largest_error cuts the errors of a layer, which the token-by-token form never sees")
     batch, _, time, _ = q.shape
     layers = range(rule.memory.depth)
     parts = (norm.weight, norm.bias) if norm else (None, None)

@@ -1,4 +1,4 @@
-"""Retention: what becomes of the old weights, beyond the share that a token keeps (arXiv 2504.13173, section 6).
+"""Retention: what becomes of the old weights, beyond the share that a token keeps (arXiv 2504.13173).
 
 A retention holds a dual state A, in which the inner optimiser moves in straight lines, and makes the weights from it at
 the start of every chunk. Where that map is not linear, tokens read the weights of their chunk's start: what a chunk
