@@ -62,12 +62,13 @@ def work(arm: str, only: int | None) -> dict[str, float]:
 
 def timed(arm: str) -> dict[str, float]:
     """One arm in fresh processes, from before Python starts until it has ended."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     began = time.perf_counter()
     parts = range(RUNS) if arm == "interpreter per run" else [None]
     found = []
     for part in parts:
         command = [sys.executable, __file__, "--work", arm, *([] if part is None else ["--only", str(part)])]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         found.append(json.loads(done.stdout.splitlines()[-1]))
     total = {name: sum(one[name] for one in found) for name in found[0]}
     return {"seconds": time.perf_counter() - began, **total}

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mnemic.errors import UsageError
 from mnemic.training import provenance, room
 from mnemic.training.launchers.base import PATIENCE_SECONDS, Job
 from mnemic.training.launchers.sender import Sender
@@ -17,13 +18,24 @@ from mnemic.training.processes import context
 from mnemic.training.runs import RunSpec
 from mnemic.training.worker import work
 
-__all__ = ["LocalLauncher", "default_jobs"]
+__all__ = ["LocalLauncher", "default_jobs", "threads_of_each"]
 
 
 def default_jobs(specs: Iterable[RunSpec]) -> int:
     """One per accelerator where a run may use one, or else one per core."""
     devices = torch.cuda.device_count() if any(spec.training.device == "auto" for spec in specs) else 0
     return devices or provenance.usable_cores()
+
+
+def threads_of_each(jobs: int) -> int:
+    """Of torch in every one of so many processes: OMP_NUM_THREADS where it is set, or else its share of the cores."""
+    said = os.environ.get("OMP_NUM_THREADS")
+    if not said:
+        return max(1, provenance.usable_cores() // jobs)
+    threads = said.partition(",")[0].strip()  # a list has one number for each level of nesting
+    if not threads.isdecimal() or int(threads) < 1:
+        raise UsageError(f"OMP_NUM_THREADS is '{said}'; it must be a number of threads, 1 or more, or unset")
+    return int(threads)
 
 
 class LocalLauncher:
@@ -35,7 +47,7 @@ class LocalLauncher:
 
     def __init__(self, jobs: int | None, specs: Iterable[RunSpec]) -> None:
         self.at_once = jobs or default_jobs(specs)
-        self.threads = max(1, provenance.usable_cores() // self.at_once)
+        self.threads = threads_of_each(self.at_once)
         self.slots: list[_LocalJob | None] = [None] * self.at_once
 
     def start(self, spec: RunSpec, folder: Path) -> Job:
