@@ -1,18 +1,20 @@
 """Mixers whose memory is one matrix per head: what they share around the recurrence that tells them apart."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from mnemic.modules.memory import LayerMemory, Step
 from mnemic.modules.mixer import Mixer, MixerConfig, real_tokens
 from mnemic.modules.norms import GatedRMSNorm, RMSNorm
 from mnemic.modules.short_convolution import ShortConvolution
+from mnemic.ops.flash_linear_attention import Backend
 
 __all__ = [
+    "ExpandedStateConfig",
     "MatrixStateConfig",
     "MatrixStateMemory",
     "MatrixStateMixer",
@@ -28,9 +30,33 @@ class MatrixStateConfig(MixerConfig):
     chunk_size: int | None = Field(
         None, ge=1, description="tokens of a chunk; changes speed, never results; None: what suits the device"
     )
-    backend: Literal["torch", "fla"] = Field(
-        "torch", description="torch, or fla: the kernels of flash-linear-attention, on CUDA only"
-    )
+    backend: Backend = Field("torch", description="torch, or fla: the kernels of flash-linear-attention, on CUDA only")
+
+
+class ExpandedStateConfig(MatrixStateConfig):
+    """Widths of keys and values as shares of the model's."""
+
+    heads: int | None = Field(None, ge=1, description="heads; None: 4, or as many as have 32 key channels each")
+    expand_k: float = Field(1.0, gt=0, description="channels of all queries over the width")
+    expand_v: float = Field(1.0, gt=0, description="channels of all values over the width")
+
+    @model_validator(mode="after")
+    def _widths_are_whole(self) -> Self:
+        whole_channels("expand_k", self.expand_k, self.width, self.resolved_heads)
+        whole_channels("expand_v", self.expand_v, self.width, self.resolved_heads)
+        return self
+
+    @property
+    def resolved_heads(self) -> int:
+        return self.heads or default_heads(int(self.expand_k * self.width))
+
+    @property
+    def key_width(self) -> int:
+        return int(self.expand_k * self.width / self.resolved_heads)
+
+    @property
+    def value_width(self) -> int:
+        return int(self.expand_v * self.width / self.resolved_heads)
 
 
 class MatrixStateMemory(LayerMemory):

@@ -7,10 +7,10 @@ allow_neg_eigval follows Grazzi et al. 2024 (arXiv 2411.12537).
 from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from mnemic.modules.matrix_state import MatrixStateConfig, MatrixStateMixer, whole_channels, without_padding
+from mnemic.modules.matrix_state import ExpandedStateConfig, MatrixStateMixer, without_padding
 from mnemic.modules.memory import Step
 from mnemic.modules.mixer import MixerConfig
 from mnemic.ops.gated_delta_rule import gated_delta_rule
@@ -20,20 +20,12 @@ __all__ = ["DeltaNet", "DeltaNetConfig"]
 PUBLISHED_HEAD_WIDTH = 128
 
 
-class DeltaNetConfig(MatrixStateConfig):
+class DeltaNetConfig(ExpandedStateConfig):
     heads: int | None = Field(None, ge=1, description="heads; None: the width in heads of 128, and at least 2")
-    expand_k: float = Field(1.0, gt=0, description="channels of all queries over the width")
-    expand_v: float = Field(1.0, gt=0, description="channels of all values over the width")
     allow_neg_eigval: bool = Field(
         False, description="beta in (0, 2): a write may overshoot, which tracks state better"
     )
     output_gate: bool = Field(False, description="SiLU gate on the normed output, as in Gated DeltaNet")
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> "DeltaNetConfig":
-        whole_channels("expand_k", self.expand_k, self.width, self.resolved_heads)
-        whole_channels("expand_v", self.expand_v, self.width, self.resolved_heads)
-        return self
 
     @property
     def resolved_heads(self) -> int:
@@ -56,10 +48,10 @@ class DeltaNet(MatrixStateMixer):
 
     def __init__(self, config: DeltaNetConfig, layer_index: int) -> None:
         heads = config.resolved_heads
-        key, value = (int(factor * config.width / heads) for factor in (config.expand_k, config.expand_v))
         super().__init__(
-            config, layer_index, heads=heads, key_width=key, value_width=value, gated=config.output_gate, beside=heads
-        )
+            config, layer_index, heads=heads, key_width=config.key_width, value_width=config.value_width,
+            gated=config.output_gate, beside=heads,
+        )  # fmt: skip
 
     def recur(
         self, q: Tensor, k: Tensor, v: Tensor, beside: Tensor, state: Tensor | None, step: Step

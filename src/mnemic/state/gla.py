@@ -4,16 +4,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from mnemic.modules.matrix_state import (
-    MatrixStateConfig,
-    MatrixStateMixer,
-    default_heads,
-    whole_channels,
-    without_padding,
-)
+from mnemic.modules.matrix_state import ExpandedStateConfig, MatrixStateMixer, without_padding
 from mnemic.modules.memory import Step
 from mnemic.modules.mixer import MixerConfig
 from mnemic.ops.gated_linear_attention import gated_linear_attention
@@ -21,23 +15,11 @@ from mnemic.ops.gated_linear_attention import gated_linear_attention
 __all__ = ["GLA", "GLAConfig"]
 
 
-class GLAConfig(MatrixStateConfig):
-    heads: int | None = Field(None, ge=1, description="heads; None: 4, or as many as have 32 key channels each")
+class GLAConfig(ExpandedStateConfig):
     expand_k: float = Field(0.5, gt=0, description="channels of all queries over the width")
-    expand_v: float = Field(1.0, gt=0, description="channels of all values over the width")
     conv_size: int = Field(0, ge=0, description="taps of the short convolution on q, k and v; 0: none, as published")
     gate_rank: int = Field(16, ge=1, description="rank of the map from a token to its gates")
     gate_temperature: float = Field(16.0, gt=0, description="divides the log of the gates, so that they start near 1")
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> "GLAConfig":
-        whole_channels("expand_k", self.expand_k, self.width, self.resolved_heads)
-        whole_channels("expand_v", self.expand_v, self.width, self.resolved_heads)
-        return self
-
-    @property
-    def resolved_heads(self) -> int:
-        return self.heads or default_heads(int(self.expand_k * self.width))
 
 
 class GLA(MatrixStateMixer):
@@ -53,12 +35,10 @@ class GLA(MatrixStateMixer):
     config_class: ClassVar[type[MixerConfig]] = GLAConfig
 
     def __init__(self, config: GLAConfig, layer_index: int) -> None:
-        key, value = (
-            int(factor * config.width / config.resolved_heads) for factor in (config.expand_k, config.expand_v)
-        )
         super().__init__(
-            config, layer_index, heads=config.resolved_heads, key_width=key, value_width=value, beside=config.gate_rank
-        )
+            config, layer_index, heads=config.resolved_heads, key_width=config.key_width,
+            value_width=config.value_width, beside=config.gate_rank,
+        )  # fmt: skip
         self.gate = nn.Linear(config.gate_rank, self.keys)
 
     def recur(

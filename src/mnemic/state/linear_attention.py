@@ -1,34 +1,27 @@
 """Linear attention: attention with a kernel that a state can sum (Katharopoulos et al. 2020, arXiv 2006.16236)."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from mnemic.modules.matrix_state import MatrixStateConfig, default_heads, whole_channels
+from mnemic.modules.matrix_state import ExpandedStateConfig
 from mnemic.modules.memory import Step
 from mnemic.modules.mixer import MixerConfig
 from mnemic.modules.normalised_state import NormalisedStateMixer
-from mnemic.ops.feature_maps import FEATURE_MAPS, POSITIVE
+from mnemic.ops.feature_maps import FEATURE_MAPS, POSITIVE, FeatureMap
 
 __all__ = ["LinearAttention", "LinearAttentionConfig"]
 
 
-class LinearAttentionConfig(MatrixStateConfig):
-    heads: int | None = Field(None, ge=1, description="heads; None: 4, or as many as have 32 key channels each")
-    expand_k: float = Field(1.0, gt=0, description="channels of all queries over the width")
-    expand_v: float = Field(1.0, gt=0, description="channels of all values over the width")
-    feature_map: Literal["elu", "relu", "identity"] = Field(
-        "elu", description="on queries and keys: elu (elu(x) + 1), relu or identity"
-    )
+class LinearAttentionConfig(ExpandedStateConfig):
+    feature_map: FeatureMap = Field("elu", description="on queries and keys: elu (elu(x) + 1), relu or identity")
     normaliser: bool | None = Field(
         None, description="divide by the sum of the weights, instead of a norm; unset: where the map is positive"
     )
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> "LinearAttentionConfig":
-        whole_channels("expand_k", self.expand_k, self.width, self.resolved_heads)
-        whole_channels("expand_v", self.expand_v, self.width, self.resolved_heads)
+    def _map_can_be_normalised(self) -> "LinearAttentionConfig":
         if self.normaliser and self.feature_map not in POSITIVE:
             raise ValueError(
                 f"normaliser divides by a sum of weights, which feature_map '{self.feature_map}' may make zero or "
@@ -39,10 +32,6 @@ class LinearAttentionConfig(MatrixStateConfig):
     @property
     def normalises(self) -> bool:
         return self.feature_map in POSITIVE if self.normaliser is None else self.normaliser
-
-    @property
-    def resolved_heads(self) -> int:
-        return self.heads or default_heads(int(self.expand_k * self.width))
 
 
 class LinearAttention(NormalisedStateMixer):
@@ -57,12 +46,9 @@ class LinearAttention(NormalisedStateMixer):
     config_class: ClassVar[type[MixerConfig]] = LinearAttentionConfig
 
     def __init__(self, config: LinearAttentionConfig, layer_index: int) -> None:
-        key, value = (
-            int(factor * config.width / config.resolved_heads) for factor in (config.expand_k, config.expand_v)
-        )
         super().__init__(
-            config, layer_index, heads=config.resolved_heads, key_width=key, value_width=value, features=key,
-            normalises=config.normalises, eps=1e-10,
+            config, layer_index, heads=config.resolved_heads, key_width=config.key_width,
+            value_width=config.value_width, features=config.key_width, normalises=config.normalises, eps=1e-10,
         )  # fmt: skip
 
     def features_of(self, q: Tensor, k: Tensor, step: Step) -> tuple[Tensor, Tensor]:

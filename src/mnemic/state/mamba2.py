@@ -1,7 +1,7 @@
 """Mamba-2: a decaying state per head, written by input-dependent steps (Dao & Gu 2024, arXiv 2405.21060)."""
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from mnemic.modules.mixer import Mixer, MixerConfig, real_tokens
 from mnemic.modules.norms import GatedRMSNorm
 from mnemic.modules.short_convolution import ShortConvolution
 from mnemic.ops.decayed_linear_attention import decayed_linear_attention
+from mnemic.ops.flash_linear_attention import Backend
 
 __all__ = ["Mamba2", "Mamba2Config", "Mamba2Memory"]
 
@@ -31,9 +32,7 @@ class Mamba2Config(MixerConfig):
     dt_limit: tuple[float, float | None] = Field((0.0, None), description="bounds of the step; None: unbounded above")
     norm_eps: float = Field(1e-5, gt=0, description="epsilon of the output norm")
     chunk_size: int = Field(64, ge=1, description="tokens of a chunk; changes speed, never results")
-    backend: Literal["torch", "fla"] = Field(
-        "torch", description="torch, or fla: the kernels of flash-linear-attention, on CUDA only"
-    )
+    backend: Backend = Field("torch", description="torch, or fla: the kernels of flash-linear-attention, on CUDA only")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> "Mamba2Config":
