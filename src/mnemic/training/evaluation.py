@@ -34,7 +34,7 @@ class Answers:
         loss: [N], nats; or the squared error, where the labels are numbers.
         slices: name -> [N].
         rows, tokens: how much was read.
-        seconds: how long the model took.
+        seconds: how long the model took, nan where no model was asked.
         wanted: [N], the right answers, where it is told how well each of them was known.
     """
 
@@ -97,6 +97,7 @@ def answer(
     """
     was_training = objective.training
     objective.eval()
+    values = None if numbers is None else torch.from_numpy(numbers).to(device)
     correct: list[NDArray[np.bool_]] = []
     loss: list[NDArray[np.float64]] = []
     row: list[NDArray[np.int64]] = []
@@ -107,11 +108,11 @@ def answer(
     for examples in parts:
         batch = scored_batch(examples).to(device)
         began = time.perf_counter()
-        if numbers is None:
+        if values is None:
             logprobs, right = objective.scores(batch)
             nll = -logprobs.cpu()  # and waits for the device
         else:
-            error, right = objective.errors(batch, torch.from_numpy(numbers).to(device))
+            error, right = objective.errors(batch, values)
             nll = error.cpu()
         seconds += time.perf_counter() - began
         correct.append(right.cpu().numpy())
@@ -119,12 +120,12 @@ def answer(
         asked = examples.labels != UNASKED
         wanted.append(examples.labels[asked].astype(np.int64))
         row.append(first_row + np.nonzero(asked)[0])
-        for name, values in slices.items():
-            values.append(np.asarray(examples.slices[name])[asked].astype(np.int64))
+        for name, found in slices.items():
+            found.append(np.asarray(examples.slices[name])[asked].astype(np.int64))
         first_row += len(examples)
         read += examples.input_ids.size
     objective.train(was_training)
-    joined = {name: np.concatenate(values) for name, values in slices.items()}
+    joined = {name: np.concatenate(found) for name, found in slices.items()}
     return Answers(
         np.concatenate(row), np.concatenate(correct), np.concatenate(loss), joined, first_row, int(read), seconds,
         np.concatenate(wanted),
