@@ -6,7 +6,7 @@ Legend: B rows, T time.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -214,6 +214,16 @@ class TaskConfig(BaseModel, ABC, frozen=True, extra="forbid"):
         """This task with some options changed, checked again."""
         given = {option: getattr(self, option) for option in self.model_fields_set}
         return type(self)(**{**given, **options})
+
+    def those_that_fit(self, changes: Iterable[Mapping[str, Any]]) -> "list[TaskConfig]":
+        """This task with each of the changes that it does not refuse."""
+        found: list[TaskConfig] = []
+        for options in changes:
+            try:
+                found.append(self.replace(**options))
+            except UsageError:
+                continue
+        return found
 
 
 def check_range(what: str, option: str, value: int, least: int, most: int | None = None) -> None:

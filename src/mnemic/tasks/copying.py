@@ -59,13 +59,8 @@ class Strings(TokenTask, frozen=True, extra="forbid"):
 
     def loads(self) -> list[TaskConfig]:
         """Half, twice and four times the length."""
-        found: list[TaskConfig] = []
-        for length in (self.length // 2, 2 * self.length, 4 * self.length):
-            try:
-                found.append(self.replace(length=length))
-            except UsageError:
-                continue
-        return found
+        lengths = (self.length // 2, 2 * self.length, 4 * self.length)
+        return self.those_that_fit({"length": length} for length in lengths)
 
     def _string(self, rng: Generator, rows: int) -> IntArray:
         return rng.integers(FIRST, self.vocab_size, size=(rows, self.length))

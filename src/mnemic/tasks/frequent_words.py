@@ -106,13 +106,8 @@ class FrequentWords(PromptTask, frozen=True, extra="forbid"):
 
     def loads(self) -> list[TaskConfig]:
         """Half, twice and four times the length."""
-        found: list[TaskConfig] = []
-        for length in (self.length // 2, 2 * self.length, 4 * self.length):
-            try:
-                found.append(self.replace(length=length))
-            except UsageError:
-                continue
-        return found
+        lengths = (self.length // 2, 2 * self.length, 4 * self.length)
+        return self.those_that_fit({"length": length} for length in lengths)
 
     @property
     def _top(self) -> int:
@@ -264,17 +259,16 @@ def _words(rng: Generator, count: int) -> list[str]:
 def _largest(built: Callable[[int], Question | None], limit: int, count: Callable[[str], int]) -> Question | None:
     """The question of the largest size that fits, by doubling and halving; sizes that make none count as too small."""
 
-    def fits(size: int) -> Question | None:
-        question = built(size)
-        return question if question is None or count(question.text) + question.max_tokens <= limit else None
+    def is_too_long(question: Question | None) -> bool:
+        return question is not None and count(question.text) + question.max_tokens > limit
 
     low, high, best = 0, 1, None
-    while (question := built(high)) is None or count(question.text) + question.max_tokens <= limit:
+    while not is_too_long(question := built(high)):
         best, low, high = question or best, high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        question = fits(middle)
-        if question is None and built(middle) is not None:
+        question = built(middle)
+        if is_too_long(question):
             high = middle
         else:
             best, low = question or best, middle

@@ -198,13 +198,7 @@ class JointRecall(TokenTask, frozen=True, extra="forbid"):
             return []
         changes = [("contexts", 2**n) for n in range(1, self._context_pool.bit_length()) if 2**n != self.contexts]
         changes += [("keys", 2**n) for n in range(1, self._key_pool.bit_length()) if 2**n != self.keys]
-        found: list[TaskConfig] = []
-        for option, size in changes:
-            try:
-                found.append(self.replace(**{option: size}))
-            except UsageError:
-                continue
-        return found
+        return self.those_that_fit({option: size} for option, size in changes)
 
     def _headers(self, rng: Generator, rows: int, contexts: IntArray) -> IntArray:
         """[B, N, L] the context ids that head each block: the block's number written in base C."""

@@ -26,7 +26,7 @@ NOISE_IDS = 16
 MODIFIERS = {
     "passes": "how often the context is told",
     "order": "document_first; question_first: the questions stand before the context too, unanswered",
-    "noise_between": "noise tokens between context and questions, as a multiple of the context",
+    "noise_between": "noise tokens between context and questions, as a multiple of the context told once",
 }
 """Options of every task whose rows first tell and then ask; where a task has an option of that name, its own counts."""
 
@@ -148,9 +148,10 @@ class Modified(BlockTask, frozen=True, extra="forbid"):
         base = self.base
         if not isinstance(base, TokenTask):
             return base.render(examples)
+        plain = self._plain_vocab
 
         def word(token: int) -> str:
-            return base.word(token) if token < self._plain_vocab else f"~{token - self._plain_vocab}"
+            return base.word(token) if token < plain else f"~{token - plain}"
 
         present = np.ones(examples.labels.shape, bool) if examples.attention_mask is None else examples.attention_mask
         rows = zip(examples.input_ids, examples.labels, present, strict=True)

@@ -138,13 +138,7 @@ class MQAR(TokenTask, frozen=True, extra="forbid"):
             changes = [{"updates": min(self.updates, change["pairs"]), **change} for change in changes]
         if self.form != "stacked":
             changes += [{"length": factor * self.length} for factor in (2, 4)]
-        found: list[TaskConfig] = []
-        for change in changes:
-            try:
-                found.append(self.replace(**change))
-            except UsageError:
-                continue
-        return found
+        return self.those_that_fit(changes)
 
     def _rows_of_form(self) -> Rows:
         match self.form:

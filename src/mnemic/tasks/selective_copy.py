@@ -105,13 +105,7 @@ class SelectiveCopy(TokenTask, frozen=True, extra="forbid"):
         """Data tokens in powers of two as far as they fit, then twice and four times the length."""
         changes = [{"data": 2**n} for n in range(1, self.data.bit_length() + 2) if 2**n != self.data]
         changes += [{"length": factor * self.length} for factor in (2, 4)]
-        found: list[TaskConfig] = []
-        for change in changes:
-            try:
-                found.append(self.replace(**change))
-            except UsageError:
-                continue
-        return found
+        return self.those_that_fit(changes)
 
     @property
     def _places(self) -> int:

@@ -112,13 +112,7 @@ class VariableTracking(PromptTask, frozen=True, extra="forbid"):
         """Fewer and more hops, then chains, as far as there are names."""
         changes = [("hops", n) for n in (1, 2, 4, 8) if n != self.hops]
         changes += [("chains", n) for n in (1, 2, 4) if n != self.chains]
-        found: list[TaskConfig] = []
-        for option, value in changes:
-            try:
-                found.append(self.replace(**{option: value}))
-            except UsageError:
-                continue
-        return found
+        return self.those_that_fit({option: value} for option, value in changes)
 
 
 def _different(rng: Generator, count: int) -> list[str]:
