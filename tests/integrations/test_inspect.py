@@ -104,7 +104,7 @@ def test_by_name_from_the_entry_point_with_options(tmp_path):
 def test_an_option_that_the_task_does_not_have_is_refused(tmp_path):
     with pytest.raises(UsageError, match="did you mean 'pairs'"):
         run("mnemic/mqar", model=replies("x"), log_dir=str(tmp_path), display="none", task_args={"pears": 2})
-    with pytest.raises(UsageError, match="asks no questions in words"):
+    with pytest.raises(UsageError, match="asks no questions in text"):
         to_inspect(parse_task("text:python-reference"))
 
 

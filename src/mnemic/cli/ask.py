@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnemic.cli.llm_server import LLM_KEY, endpoint_of
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _INTERRUPTED = 130
-_KEY = "OPENAI_API_KEY"
 
 
 @click.command("ask", context_settings={"show_default": True})
 @click.argument("tasks", metavar="TASK…", nargs=-1, required=True)
 @click.option("--model", metavar="NAME", help="A transformers model, by folder or name; with --endpoint, its model.")
 @click.option("--endpoint", metavar="URL", help="OpenAI-compatible server that answers.")
-@click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {_KEY} if it is set.")
+@click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {LLM_KEY} if it is set.")
 @click.option("--count", type=click.IntRange(1), default=100, help="Questions of each task.")
 @click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", help="Of the task.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the questions.")
@@ -56,7 +55,7 @@ def command(tasks: tuple[str, ...], output: Path | None, as_json: bool, **given:
     """
     from mnemic.cli.teach.progress import Display
     from mnemic.tasks import parse_task
-    from mnemic.teaching.asking.asking import ask_task
+    from mnemic.teaching.asking.asking import ask_task, questions_of
     from mnemic.teaching.pipeline import BuildStopped, Interrupted
 
     if not given["model"]:
@@ -64,6 +63,8 @@ def command(tasks: tuple[str, ...], output: Path | None, as_json: bool, **given:
     chosen = [_counted(parse_task(spec), given) for spec in tasks]
     if len({task.spec() for task in chosen}) < len(chosen):
         raise UsageError("a task is given twice")
+    for task in chosen:
+        questions_of(task, given["split"], 0)  # a task without text is refused before a model is loaded
     root = output or Path("runs") / f"ask-{_slug(Path(given['model']).name)}"
     summaries: list[Summary] = []
     with ExitStack() as stack:
@@ -105,12 +106,9 @@ def _answerer(given: dict[str, Any], root: Path, stack: ExitStack) -> tuple[Answ
         return ModelAnswerer(served.model, served.tokenizer, name=given["model"], **limits), None
     if given["chat"] is not None:
         raise UsageError("--chat is of a model on this machine; a server uses its model's template by itself")
-    from mnemic.llm import Endpoint, LLMClient, ResponseCache
-    from mnemic.options import validated
+    from mnemic.llm import LLMClient, ResponseCache
 
-    key = given["api_key_env"] or (_KEY if os.environ.get(_KEY) else None)
-    where = {"base_url": given["endpoint"], "api_key_env": key, "max_concurrency": given["workers"]}
-    endpoint = validated(f"--endpoint {given['endpoint']}", Endpoint, where)
+    endpoint = endpoint_of("--endpoint", given["endpoint"], given["api_key_env"], max_concurrency=given["workers"])
     client = LLMClient(endpoint, given["model"], cache=ResponseCache(root / "replies.sqlite"))
     stack.enter_context(client)
     return ServerAnswerer(client, max_tokens=given["max_new_tokens"]), client

@@ -35,17 +35,17 @@ def export(
 ) -> list[str]:  # fmt: skip
     """Write each task's questions and its YAML.
 
-        Args:
-            rows: of the split; a row may ask several questions.
-            form: "likelihood": `acc` says whether the answer is the likeliest continuation, token by token; for models
-    trained on the task. "reply": the model writes as much as the task states, and `score`, `exact` and `f1` are
-                those of `mnemic ask`; for models that follow a prompt. "auto": likelihood for tasks in tokens.
+    Args:
+        rows: of the split; a row may ask several questions.
+        form: "likelihood": `acc` says whether the answer is the likeliest continuation, token by token; for models
+            trained on the task. "reply": the model writes as much as the task states, and `score`, `exact` and `f1` are
+            those of `mnemic ask`; for models that follow a prompt. "auto": likelihood for tasks in tokens.
 
-        Returns:
-            the names that `lm_eval --tasks` takes.
+    Returns:
+        the names that `lm_eval --tasks` takes.
 
-        Raises:
-            UsageError: a task that asks nothing, or two of one name.
+    Raises:
+        UsageError: a task that asks nothing, or two of one name.
     """
     names = [task_name(task) for task in tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):

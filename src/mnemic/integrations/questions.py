@@ -8,6 +8,7 @@ from mnemic.errors import UsageError
 from mnemic.tasks.base import UNASKED, Examples, Split, TaskConfig
 from mnemic.tasks.prompts import PromptTask, Question
 from mnemic.tasks.tokens import TokenTask
+from mnemic.teaching.asking.asking import questions_of
 
 __all__ = ["is_told_in_tokens", "questions"]
 
@@ -34,10 +35,7 @@ def questions(task: TaskConfig, split: Split, rows: int, seed: int = 0) -> dict[
         assert isinstance(task, TokenTask)
         found = dict(_of_tokens(task, task.sample(split, rows, seed), f"{split}/{seed}"))
     else:
-        ask = getattr(task, "questions", None)
-        if ask is None:
-            raise UsageError(f"{task.spec()} asks no questions in words; see `mnemic compare`")
-        found = {f"{split}/{seed}/{row}/0": question for row, question in enumerate(ask(split, rows, seed))}
+        found = {f"{split}/{seed}/{row}/0": q for row, q in enumerate(questions_of(task, split, rows, seed))}
     if not found:
         raise UsageError(f"task {task.spec()} asks nothing in the first {rows} rows of its {split} split")
     return found

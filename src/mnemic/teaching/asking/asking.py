@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from mnemic.errors import MnemicError, UsageError
+from mnemic.errors import UsageError
 from mnemic.llm import Metered
 from mnemic.tasks.base import Split, TaskConfig
 from mnemic.tasks.prompts import Question
@@ -17,11 +16,9 @@ from mnemic.teaching.asking.scoring import score
 from mnemic.teaching.asking.summing_up import Summary, sum_up
 from mnemic.teaching.build_progress import OnProgress
 from mnemic.teaching.json_file import write_json
-from mnemic.teaching.pipeline import Stage, run_pipeline
+from mnemic.teaching.scored_answers import scored_answers
 
-__all__ = ["RESULTS", "Asked", "ask_task", "questions_of"]
-
-RESULTS: Final = "results"
+__all__ = ["Asked", "ask_task", "questions_of"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def questions_of(task: TaskConfig, split: Split, count: int, seed: int = 0) -> l
     ask = getattr(task, "questions", None)
     if ask is None:
         raise UsageError(
-            f"{task.spec()} is a task of tokens, which a language model cannot be asked; ask needle, "
+            f"{task.spec()} asks no questions in text, which a language model could be asked; ask needle, "
             "variable-tracking, phonebook, frequent-words or question-answering"
         )
     asked: list[Question] = ask(split, count, seed)
@@ -98,18 +95,12 @@ def ask_task(
         }
 
     config = {"task": task.hash(), "split": split, "seed": seed, "answers": answerer.settings}
-    run_pipeline(
-        [Stage("answer", 1, answer), Stage("score", 1, mark)],
-        [{"id": name, "digest": _digest(question)} for name, question in by_id.items()],
-        folder, config=config, workers=workers, retry_failed=retry_failed, force=force, name=RESULTS, llm=llm,
-        on_progress=on_progress,
+    rows = scored_answers(
+        {name: _digest(question) for name, question in by_id.items()}, answer, mark, folder,
+        config=config, workers=workers, retry_failed=retry_failed, force=force, llm=llm, on_progress=on_progress,
     )  # fmt: skip
-    path = Path(folder)
-    rows = tuple(json.loads(line) for line in (path / f"{RESULTS}.jsonl").read_text("utf-8").splitlines())
-    if not rows:
-        raise MnemicError(f"no question was answered; {path / RESULTS}.rejected.jsonl says why")
     summary = sum_up(task, rows, failed=len(questions) - len(rows), seed=seed)
-    write_json(path / "summary.json", summary.as_json())
+    write_json(Path(folder) / "summary.json", summary.as_json())
     return Asked(rows, summary)
 
 

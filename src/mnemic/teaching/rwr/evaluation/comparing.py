@@ -11,9 +11,9 @@ import numpy as np
 
 from mnemic.errors import UsageError
 from mnemic.intervals import bootstrap, draw_weights
-from mnemic.teaching.rwr.evaluation.evaluate import RESULTS
 from mnemic.teaching.rwr.evaluation.reading import Entry, read_entries
 from mnemic.teaching.rwr.evaluation.summary import Row, grouped
+from mnemic.teaching.scored_answers import RESULTS
 
 __all__ = ["Comparison", "compare", "read_results"]
 

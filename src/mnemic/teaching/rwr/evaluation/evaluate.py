@@ -1,28 +1,25 @@
-"""An evaluation from questions to a summary: every answer is kept as soon as it is there, and never paid for twice."""
+"""An evaluation from questions to a summary."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from mnemic.errors import MnemicError
 from mnemic.llm import Metered
 from mnemic.teaching.build_progress import OnProgress
 from mnemic.teaching.json_file import write_json
-from mnemic.teaching.pipeline import Stage, run_pipeline
 from mnemic.teaching.rwr.evaluation.answerers import Answerer
 from mnemic.teaching.rwr.evaluation.items import EvaluationItem, numbered
 from mnemic.teaching.rwr.evaluation.judging import LLMJudge
 from mnemic.teaching.rwr.evaluation.scoring import score
 from mnemic.teaching.rwr.evaluation.summary import Summary, summarise
+from mnemic.teaching.scored_answers import scored_answers
 from mnemic.teaching.tokens import ApproximateTokens, TokenCounter
 
-__all__ = ["RESULTS", "Evaluation", "evaluate"]
-
-RESULTS: Final = "results"
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -88,16 +85,10 @@ def evaluate(
         }
 
     config = {"answers": answerer.settings, "judge": judge.name if judge else None, "counter": counter.name}
-    run_pipeline(
-        [Stage("answer", 1, answer), Stage("score", 1, mark)],
-        [{"id": item.id, "digest": item.digest} for item in by_id.values()],
-        folder, config=config, workers=workers, retry_failed=retry_failed, force=force, name=RESULTS, llm=llm,
-        on_progress=on_progress,
+    rows = scored_answers(
+        {item.id: item.digest for item in by_id.values()}, answer, mark, folder,
+        config=config, workers=workers, retry_failed=retry_failed, force=force, llm=llm, on_progress=on_progress,
     )  # fmt: skip
-    path = Path(folder)
-    rows = tuple(json.loads(line) for line in (path / f"{RESULTS}.jsonl").read_text("utf-8").splitlines())
-    if not rows:
-        raise MnemicError(f"no question was answered; {path / RESULTS}.rejected.jsonl says why")
     summary = summarise(rows, training_length, failed=len(by_id) - len(rows))
-    write_json(path / "summary.json", summary.as_json() | {"training_length": training_length})
+    write_json(Path(folder) / "summary.json", summary.as_json() | {"training_length": training_length})
     return Evaluation(rows, summary)
