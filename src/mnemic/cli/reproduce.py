@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from mnemic.catalogue import Study, find_study, resolve
+from mnemic.cli.compare_output import interrupted
 from mnemic.cli.teach.teacher import client, price_of, server_options
 from mnemic.errors import UsageError
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-INTERRUPTED = 130
 _WORKERS = 16
 
 
@@ -87,9 +85,8 @@ def command(
                 on_data["client"] = client({**server, "workers": _WORKERS}, directory, price_of(server), stack)
             result: StudyResult = study(scale, seed, directory, display, jobs=jobs, search=search, **on_data)
     except KeyboardInterrupt:
-        again = shlex.join([*(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
-        click.echo(f"interrupted; what was finished is kept. Go on with:\n  mnemic {again}", err=True)
-        click.get_current_context().exit(INTERRUPTED)
+        interrupted()
+        return
     _show(name, scale, seed, result, directory, as_json)
     if strict and not result.holds:
         click.get_current_context().exit(1)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mnemic.cli.listening import base_url, listening
-from mnemic.cli.memory.options import LLM_KEY, llm_client, store_options
+from mnemic.cli.llm_server import LLM_KEY
+from mnemic.cli.memory.options import llm_client, store_options
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:

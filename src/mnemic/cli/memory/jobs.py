@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnemic.cli.memory.options import LLM_KEY, json_option, llm_client, open_for_reading, store_options
+from mnemic.cli.llm_server import LLM_KEY
+from mnemic.cli.memory.options import json_option, llm_client, open_for_reading, store_options
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:

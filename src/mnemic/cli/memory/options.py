@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mnemic.cli.llm_server import endpoint_of
 from mnemic.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from mnemic.storage.store import MemoryStore
 
 __all__ = [
-    "LLM_KEY",
     "chosen_by",
     "json_option",
     "llm_client",
@@ -26,7 +26,6 @@ __all__ = [
     "store_options",
 ]
 
-LLM_KEY = "OPENAI_API_KEY"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -90,12 +89,8 @@ def llm_client(
     """A client of the language model that does the store's jobs.
 
     Args:
-        option: that named the server, for messages.
-        api_key_env: variable that holds the key; None: `LLM_KEY`, where it is set.
+        option, api_key_env: see `endpoint_of`.
     """
-    from mnemic.llm import Budget, Endpoint, LLMClient
-    from mnemic.options import validated
+    from mnemic.llm import Budget, LLMClient
 
-    key = api_key_env or (LLM_KEY if os.environ.get(LLM_KEY) else None)
-    endpoint = validated(option, Endpoint, {"base_url": server, "api_key_env": key})
-    return LLMClient(endpoint, model, budget=Budget(max_requests=max_requests))
+    return LLMClient(endpoint_of(option, server, api_key_env), model, budget=Budget(max_requests=max_requests))

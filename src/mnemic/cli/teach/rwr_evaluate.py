@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnemic.cli.llm_server import LLM_KEY, endpoint_of
 from mnemic.cli.teach.parameters import Decimate
 from mnemic.errors import UsageError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _INTERRUPTED = 130
-_KEY = "OPENAI_API_KEY"
 
 
 @click.command("evaluate", context_settings={"show_default": True})
@@ -65,7 +64,7 @@ _KEY = "OPENAI_API_KEY"
 @click.option("--max-new-tokens", type=click.IntRange(1), default=512, help="Of a reply.")
 @click.option("--judge", metavar="URL", help="OpenAI-compatible server that judges; otherwise texts are compared.")
 @click.option("--judge-model", metavar="NAME", help="Model of that server.")
-@click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {_KEY} if it is set.")
+@click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {LLM_KEY} if it is set.")
 @click.option(
     "--compare", "other", metavar="FOLDER", type=click.Path(path_type=Path), help="Show what changed since that OUTPUT."
 )
@@ -204,10 +203,7 @@ def _judge(given: Mapping[str, Any], output: Path, stack: ExitStack) -> tuple[LL
 
 
 def _client(option: str, url: str, model: str, given: Mapping[str, Any], output: Path, stack: ExitStack) -> LLMClient:
-    from mnemic.llm import Endpoint, LLMClient, ResponseCache
-    from mnemic.options import validated
+    from mnemic.llm import LLMClient, ResponseCache
 
-    key = given["api_key_env"] or (_KEY if os.environ.get(_KEY) else None)
-    where = {"base_url": url, "api_key_env": key, "max_concurrency": given["workers"]}
-    endpoint = validated(f"{option} {url}", Endpoint, where)
+    endpoint = endpoint_of(option, url, given["api_key_env"], max_concurrency=given["workers"])
     return stack.enter_context(LLMClient(endpoint, model, cache=ResponseCache(output / "replies.sqlite")))

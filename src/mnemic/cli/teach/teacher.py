@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mnemic.cli.llm_server import LLM_KEY, endpoint_of
 from mnemic.cli.teach.parameters import Pairs
 from mnemic.errors import UsageError
 
@@ -24,7 +24,6 @@ __all__ = ["INTERRUPTED", "ORACLE", "check_given", "client", "price_of", "resuma
 
 ORACLE = "oracle"
 INTERRUPTED = 130
-_KEY = "OPENAI_API_KEY"
 _RESUMING = ("--resume", "--retry-failed", "--force")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +57,7 @@ def server_options(meaning: str, *, required: bool) -> Callable[[F], F]:
     return _together(
         click.option("--teacher", metavar="URL", required=required, help=meaning),
         click.option("--model", metavar="NAME", help="Model of that server."),
-        click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {_KEY} if it is set."),
+        click.option("--api-key-env", metavar="NAME", help=f"Variable that holds the key; {LLM_KEY} if it is set."),
         click.option(
             "--json-mode",
             type=click.Choice(["schema", "object", "none"]),
@@ -115,12 +114,9 @@ def price_of(given: dict[str, Any]) -> Price | None:
 
 def client(given: dict[str, Any], output: Path, price: Price | None, stack: ExitStack) -> LLMClient:
     """The client of the server that `--teacher` names, open until the stack is left."""
-    from mnemic.llm import Budget, Endpoint, LLMClient, ResponseCache
-    from mnemic.options import validated
+    from mnemic.llm import Budget, LLMClient, ResponseCache
 
-    key = given["api_key_env"] or (_KEY if os.environ.get(_KEY) else None)
-    where = {"base_url": given["teacher"], "api_key_env": key, "max_concurrency": given["workers"]}
-    endpoint = validated(f"--teacher {given['teacher']}", Endpoint, where)
+    endpoint = endpoint_of("--teacher", given["teacher"], given["api_key_env"], max_concurrency=given["workers"])
     prices = {given["model"]: price} if price is not None else None
     budget = Budget(max_requests=given["max_requests"], max_cost=given["max_cost"], prices=prices)
     return stack.enter_context(
