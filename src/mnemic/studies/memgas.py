@@ -18,7 +18,7 @@ from mnemic.storage.recall.memgas import LEVELS
 from mnemic.studies.base import Scale, StudyResult, check_start
 from mnemic.studies.measuring import OnStudyEvent, Told
 from mnemic.studies.retrieval import FIRST_WINDOW, RecallArm, Seen, World, ask, refuse_options
-from mnemic.studies.retrieval_data import Data, locomo, without_summaries
+from mnemic.studies.retrieval_data import Data, locomo
 from mnemic.studies.retrieval_results import Found, by_kind, recall_sheet
 
 __all__ = ["ARMS", "claims", "study"]
@@ -109,7 +109,7 @@ def study(
 
 def _worlds(data: Data) -> Mapping[str, World]:
     def turns(encoder: Encoder) -> Seen:
-        spoken = [without_summaries(corpus) for corpus in data.corpora]
+        spoken = [corpus.without("summary") for corpus in data.corpora]
         return [(corpus, corpus.view(encoder, extraction="none")) for corpus in spoken]
 
     def summaries(encoder: Encoder) -> Seen:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mnemic.catalogue import find_study
@@ -10,7 +10,7 @@ from mnemic.errors import UsageError
 from mnemic.storage.corpora import Corpus, open_conversations, open_corpus
 from mnemic.storage.corpora.files import find
 
-__all__ = ["WHOLE", "Data", "locomo", "musique", "wiki", "without_summaries"]
+__all__ = ["WHOLE", "Data", "locomo", "musique", "wiki"]
 
 WHOLE = 100
 """Questions of the published MuSiQue subset; with fewer, thresholds are those for a part of it."""
@@ -30,7 +30,7 @@ class Data:
     @property
     def questions(self) -> int:
         """Those that can be judged."""
-        return sum(bool(q.evidence or q.sessions) for corpus in self.corpora for q in corpus.questions)
+        return sum(len(corpus.asked) for corpus in self.corpora)
 
 
 def musique(path: Path) -> Data:
@@ -38,12 +38,12 @@ def musique(path: Path) -> Data:
     Raises:
         UsageError: `path` holds something else.
     """
-    folder = path / "musique" if (path / "musique").is_dir() else path
-    corpus = open_corpus(folder) if folder.is_dir() and find(folder, "corpus.json", "corpus.jsonl") else None
-    if corpus is None or not corpus.questions or corpus.stored is None:
+    folder = _folder(path, "musique")
+    corpus = open_corpus(folder) if folder is not None else None
+    if folder is None or corpus is None or not corpus.questions or corpus.stored is None:
         lacks = "passages" if corpus is None else "questions" if not corpus.questions else "stored triples"
         raise UsageError(f"--data '{path}' has no {lacks}; it must be {find_study('hipporag').data}")
-    return Data(f"corpus:{folder.name}", (corpus,), _digest(p for p in folder.iterdir() if ".json" in p.name))
+    return _corpus_data(folder, corpus)
 
 
 def wiki(path: Path) -> Data:
@@ -52,14 +52,12 @@ def wiki(path: Path) -> Data:
     Raises:
         UsageError: `path` holds none.
     """
-    folder = path / "2wikimultihopqa" if (path / "2wikimultihopqa").is_dir() else path
-    if not folder.is_dir() or not find(folder, "corpus.json", "corpus.jsonl"):
+    folder = _folder(path, "2wikimultihopqa")
+    if folder is None:
         raise UsageError(
             f"--data '{path}' has no corpus.json; it must be a folder of passages, such as 2WikiMultihopQA"
         )
-    return Data(
-        f"corpus:{folder.name}", (open_corpus(folder),), _digest(p for p in folder.iterdir() if ".json" in p.name)
-    )
+    return _corpus_data(folder, open_corpus(folder))
 
 
 def locomo(path: Path) -> Data:
@@ -78,9 +76,14 @@ def locomo(path: Path) -> Data:
     return Data(f"conversation:{found.parent.name}", corpora, _digest([found]))
 
 
-def without_summaries(corpus: Corpus) -> Corpus:
-    """What was said, and nothing that somebody wrote about it."""
-    return replace(corpus, passages=tuple(p for p in corpus.passages if p.level != "summary"))
+def _folder(path: Path, name: str) -> Path | None:
+    """Where the passages lie: in `path` or in its folder of that name; None: in neither."""
+    folder = path / name if (path / name).is_dir() else path
+    return folder if folder.is_dir() and find(folder, "corpus.json", "corpus.jsonl") else None
+
+
+def _corpus_data(folder: Path, corpus: Corpus) -> Data:
+    return Data(f"corpus:{folder.name}", (corpus,), _digest(p for p in folder.iterdir() if ".json" in p.name))
 
 
 def _digest(paths: Iterable[Path]) -> str:

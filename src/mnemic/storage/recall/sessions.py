@@ -90,13 +90,15 @@ def _made(view: View) -> Sessions:
 class _Turns:
     """What grows as passages come.
 
-        Attributes:
-            numbers: of the named sessions.
-            count: of all sessions.
-            spoken: of each session its turns as (time, index), in the order in which they were said.
-            summaries: indices of summaries.
-            before: `[N]`, the turn before, -1 for what is no turn or is the first of its session.
-    XX"""
+    Attributes:
+        numbers: of the named sessions.
+        count: of all sessions.
+        spoken: of each session its turns as (time, index), in the order in which they were said.
+        session: `[N]`, of each passage.
+        summaries: indices of summaries.
+        before: `[N]`, the turn before, -1 for what is no turn or is the first of its session.
+        lengths: `[N]`, of the sum of each passage's vector and that of the turn before.
+    """
 
     numbers: dict[str, int] = field(default_factory=dict)
     count: int = 0
