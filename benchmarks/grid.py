@@ -94,13 +94,13 @@ def main() -> None:
     rows = {
         arm: {name: statistics.median(one[name] for one in found) for name in found[0]} for arm, found in times.items()
     }
-    for row in rows.values():
-        row["beside training, per run"] = (row["seconds"] - row["training_seconds"]) / RUNS
     results = {
         "benchmark": "grid", "runs": RUNS, "rounds": options.rounds, "cores": len(os.sched_getaffinity(0)),
         "load_at_start_of_each": [round(load, 2) for load in loads], "arms": rows,
         "share_of_serial": {
-            arm: rows["two at a time"]["seconds"] / rows[arm]["seconds"] for arm in rows if arm.startswith("serial")
+            arm: rows["two at a time"]["seconds"] / row["seconds"]
+            for arm, row in rows.items()
+            if arm.startswith("serial") and "two at a time" in rows
         },
     }  # fmt: skip
     if options.save:
