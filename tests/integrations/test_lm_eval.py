@@ -151,6 +151,17 @@ def test_an_export_is_the_same_again_and_says_what_it_is(tmp_path):
     assert first["slices"]["distance"] == examples.slices["distance"][0, t]
 
 
+def test_a_text_may_hold_any_character(tmp_path):
+    path = tmp_path / "asked.jsonl"
+    items = [{"question": f"What is {n}?", "answers": ["it"], "context": f"{n}\u2028is it."} for n in range(20)]
+    path.write_text("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items), encoding="utf-8")
+    task = parse_task(f"question-answering:{path},length=300")
+    (name,) = adapter.export([task], tmp_path, rows=3)
+    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
+    found = simple_evaluate(model=Reader(1.0, 32), tasks=[name], task_manager=manager, bootstrap_iters=0)
+    assert found["results"][name]["score,none"] == 1.0
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path):
     with pytest.raises(UsageError, match="asks no questions"):
         adapter.export([TEXT], tmp_path)

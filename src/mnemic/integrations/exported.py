@@ -31,8 +31,8 @@ def questions(file: str, split: str, **_: Any) -> dict[str, Any]:
     """lm-eval's `custom_dataset`: the split that the YAML names, from the file beside this one."""
     from datasets import Dataset
 
-    lines = (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines()
-    return {split: Dataset.from_list([json.loads(line) for line in lines])}
+    with (Path(__file__).parent / file).open(encoding="utf-8") as lines:  # str.splitlines would cut at U+2028 in a text
+        return {split: Dataset.from_list([json.loads(line) for line in lines])}
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:

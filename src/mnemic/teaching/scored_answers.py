@@ -50,7 +50,8 @@ def scored_answers(
         on_progress=on_progress,
     )  # fmt: skip
     path = Path(folder)
-    rows = tuple(json.loads(line) for line in (path / f"{RESULTS}.jsonl").read_text("utf-8").splitlines())
+    with (path / f"{RESULTS}.jsonl").open(encoding="utf-8") as lines:  # str.splitlines would cut at U+2028 in an answer
+        rows = tuple(json.loads(line) for line in lines)
     if not rows:
         raise MnemicError(f"no question was answered; {path / RESULTS}.rejected.jsonl says why")
     return rows

@@ -66,6 +66,16 @@ def test_rows_say_what_was_asked_and_a_second_run_asks_nothing(tmp_path):
         ask_task(parse_task("needle:length=1000"), answerer, tmp_path, count=8)
 
 
+def test_an_answer_may_hold_any_character(tmp_path):
+    task, said = parse_task("phonebook:entries=5"), "a\u2028b\x85c\x0bd"
+
+    def odd(question):
+        return Reply(said)
+
+    odd.settings = {}
+    assert [row["said"] for row in ask_task(task, odd, tmp_path, count=3).rows] == [said] * 3
+
+
 def test_a_question_that_fails_is_counted_and_can_be_asked_again(tmp_path):
     task = parse_task("phonebook:entries=5")
     broken = ByRule(task)

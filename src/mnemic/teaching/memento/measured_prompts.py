@@ -151,7 +151,7 @@ def _held(path: Path, settings: Mapping[str, Any]) -> Iterable[MeasuredPrompt]:
         text = text[: text.rfind("\n") + 1]
         path.write_text(text, encoding="utf-8")
     try:
-        rows = [MeasuredPrompt.model_validate_json(line) for line in text.splitlines()]
+        rows = [MeasuredPrompt.model_validate_json(line) for line in text.split("\n")[:-1]]
     except ValidationError as wrong:
         raise UsageError(explain(str(path), MeasuredPrompt, wrong)) from None
     for row in rows:

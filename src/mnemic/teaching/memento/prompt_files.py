@@ -41,7 +41,7 @@ def read_prompts(path: Path) -> list[AskedPrompt]:
         UsageError: the file cannot be read, a line is none of this, or an id comes twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise UsageError(f"there is no file '{path}'") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -27,7 +27,7 @@ def read_questions(path: Path) -> list[Question]:
         UsageError: the file cannot be read, a line is none of this, an id comes twice, or there is no question.
     """
     found: list[Question] = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             where = f"{path}, line {number}"
             one = (
