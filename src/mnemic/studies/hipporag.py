@@ -19,7 +19,7 @@ from mnemic.storage.view import View
 from mnemic.studies.base import Scale, StudyResult, check_start, judge
 from mnemic.studies.measuring import OnStudyEvent, Told
 from mnemic.studies.model_indexing import indexing_study
-from mnemic.studies.musique_worlds import musique_worlds
+from mnemic.studies.musique_worlds import NOTE, musique_worlds
 from mnemic.studies.retrieval import RecallArm, ask, refuse_options
 from mnemic.studies.retrieval_data import WHOLE, musique
 from mnemic.studies.retrieval_results import Found, by_kind, recall_sheet
@@ -78,10 +78,6 @@ _BEFORE = {
     "linked": "51.5", "ensemble": "68.3", "gazetteer": "50.7",
 }  # fmt: skip
 _INDEX = "10,000 passages in about 60 minutes, for about $15 (GPT-3.5)"
-_NOTE = (
-    "Percent, with 95 % bootstrap intervals over the questions; a gain is paired, question by question. R@5 before: an "
-    "earlier implementation with the same encoder and triples, on all 100 questions."
-)
 
 
 def study(
@@ -161,7 +157,7 @@ def sheets(found: Found) -> tuple[Sheet, ...]:
     own = [key for key in ARMS if key not in _STATIC]
     many = f"Recall on {found.data.questions} questions"
     return (
-        recall_sheet(found, f"{many}, minilm", own, against="dense", reference=_BEFORE, note=_NOTE),
+        recall_sheet(found, f"{many}, minilm", own, against="dense", reference=_BEFORE, note=NOTE),
         recall_sheet(
             found, f"{many}, wordllama", _STATIC, against="dense static", note="The encoder that needs no torch."
         ),

@@ -19,7 +19,7 @@ from mnemic.storage.view import View
 from mnemic.studies.base import Scale, StudyResult, check_start, judge
 from mnemic.studies.measuring import OnStudyEvent, Told
 from mnemic.studies.model_indexing import indexing_study
-from mnemic.studies.musique_worlds import musique_worlds
+from mnemic.studies.musique_worlds import NOTE, musique_worlds
 from mnemic.studies.retrieval import RecallArm, ask, refuse_options
 from mnemic.studies.retrieval_data import WHOLE, musique
 from mnemic.studies.retrieval_results import Found, by_kind, percent, recall_sheet
@@ -80,10 +80,6 @@ _BEFORE = {
 }  # fmt: skip
 _BEFORE_STATIC = {"dense static": "45.2 on 50", "rules static": "64.0 on 50"}
 _INDEX = "11,656 passages in 99.5 minutes, 9.2 M tokens read, 3.0 M written (Llama-3.3-70B)"
-_NOTE = (
-    "Percent, with 95 % bootstrap intervals over the questions; a gain is paired, question by question. R@5 before: an "
-    "earlier implementation with the same encoder and triples, on all 100 questions."
-)
 
 
 def study(
@@ -163,7 +159,7 @@ def sheets(found: Found) -> tuple[Sheet, ...]:
     own = [key for key in ARMS if key not in (*_STATIC, *_WEIGHTS[1:])]
     many = f"Recall on {found.data.questions} questions"
     return (
-        recall_sheet(found, f"{many}, minilm", own, against="dense", reference=_BEFORE, note=_NOTE),
+        recall_sheet(found, f"{many}, minilm", own, against="dense", reference=_BEFORE, note=NOTE),
         recall_sheet(
             found, f"{many}, minilm: mass of the passage most like the question", _WEIGHTS, against="dense",
             reference=_BEFORE, note="0.05, the published one, stands first.",

@@ -6,7 +6,7 @@ Replies are kept by the model's client, so that indexing that was stopped goes o
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ __all__ = ["Indexed", "index", "indexing_study"]
 
 _TIMED = 100  # searches
 _AT_ONCE = 16  # passages that the model is asked about
+_LOOK = 5.0  # seconds between two looks at what the client waits for
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,18 @@ def index(corpus: Corpus, client: MeteredLLM, tell: Told) -> Indexed:
 
     tell(f"indexing with {client.model}")
     pool = ThreadPoolExecutor(_AT_ONCE)
+    asked = [pool.submit(extracted, number) for number in range(len(corpus.passages))]
     try:
-        stored = tuple(pool.map(extracted, range(len(corpus.passages))))
-    finally:  # after a failure nobody waits for what has not begun
+        while (now := wait(asked, _LOOK, FIRST_EXCEPTION)).not_done and not any(each.exception() for each in now.done):
+            if client.waiting is not None:
+                tell.still(f"{done:,} of {len(corpus.passages):,} passages indexed; waiting: {client.waiting}")
+        stored = tuple(each.result() for each in asked)
+    except BaseException:  # nobody waits for what has not begun, nor for another try
+        client.stop()
+        raise
+    finally:
         pool.shutdown(cancel_futures=True)
+        client.go_on()
     after = client.totals
     return Indexed(
         replace(corpus, stored=stored),
