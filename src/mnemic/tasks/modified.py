@@ -59,7 +59,8 @@ class Modified(BlockTask, frozen=True, extra="forbid"):
                     raise UsageError(f"{task.spec()}: texts of several sizes are tasks of their own; name each of them")
                 if self.noise_between:
                     raise UsageError(
-                        f"noise_between does not go with text; the haystack of {task.name} is noise enough"
+                        "noise_between does not go with text, in which a haystack is the noise; leave it out, or use "
+                        "form=tokens"
                     )
                 continue
             if self._is_rearranged and self._told(task) is None:
