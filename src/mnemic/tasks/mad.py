@@ -1,4 +1,4 @@
-"""MAD: six skills, each a task, and one score (Poli et al. 2024, arXiv 2403.17844, table of its appendix B).
+"""MAD: six skills, each a task, and one score (Poli et al. 2024, arXiv 2403.17844).
 
 `mad` is the baseline of each skill, `mad:changes=true` also every setting that differs from it in one option.
 """

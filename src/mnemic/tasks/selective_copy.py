@@ -1,6 +1,6 @@
 """Selective copying: the tokens that count stand at random places among what does not count, and are all asked for.
 
-Gu & Dao 2023 (arXiv 2312.00752), appendix E.1; the form of Poli et al. 2024 (MAD, arXiv 2403.17844).
+Gu & Dao 2023 (arXiv 2312.00752); the form of Poli et al. 2024 (MAD, arXiv 2403.17844).
 
 Legend: B rows, M data tokens, P places they may stand at.
 """

@@ -1,6 +1,6 @@
 """State tracking: the running product of group elements, which needs a state that every token changes.
 
-Merrill et al. 2024, "The Illusion of State", arXiv 2404.08819, section 5. On groups that are not solvable, such as A5
+Merrill et al. 2024, "The Illusion of State", arXiv 2404.08819. On groups that are not solvable, such as A5
 and S5, the problem is complete for NC1.
 
 Legend: B rows, T time.
