@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ def write_extracted(tx: Transaction, tenant: int, passage: int, found: Extracted
         [(tenant, passage, *pair) for pair in pairs if pair[0] != pair[1]],
     )
     for fact in found.facts:
-        write_fact(tx, tenant, fact, found.extractor, passages=[passage])
+        _write_fact(tx, tenant, fact, found.extractor, numbers, [passage])
 
 
 def entity_numbers(tx: Transaction, tenant: int, entities: Iterable[Entity]) -> dict[Key, int]:
@@ -147,13 +147,22 @@ def _known_entities(tx: Transaction, tenant: int, wanted: Iterable[Key]) -> dict
     return found
 
 
-def write_fact(
-    tx: Transaction, tenant: int, fact: NewFact, extractor: str, passages: Iterable[int] = ()
-) -> tuple[int, str]:
+def write_fact(tx: Transaction, tenant: int, fact: NewFact, extractor: str) -> tuple[int, str]:
     """The fact's number and id. One that the store already claims, with the same times and from the same extractor,
-    gains sources and stays as it is."""
+    stays as it is."""
+    return _write_fact(tx, tenant, fact, extractor, entity_numbers(tx, tenant, _ends(fact)), [])
+
+
+def _write_fact(
+    tx: Transaction,
+    tenant: int,
+    fact: NewFact,
+    extractor: str,
+    numbers: Mapping[Key, int],
+    passages: Sequence[int],
+) -> tuple[int, str]:
+    """As `write_fact`, with the numbers of its ends; it gains the passages as sources."""
     ends = _ends(fact)
-    numbers = entity_numbers(tx, tenant, ends)
     subject, target = numbers[key_of(ends[0])], None if fact.literal else numbers[key_of(ends[1])]
     digest = _fact_digest(fact, extractor)
     found = tx.rows(
