@@ -60,7 +60,7 @@ def kept_or(
             measured anew.
     """
     code = f"{provenance.code_version()}-{provenance.digest_of(measured_by)}"
-    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text("utf-8").split("\n") if path.exists() else []:
         try:
             held = json.loads(line)
         except ValueError:  # a writer was killed in the middle of it

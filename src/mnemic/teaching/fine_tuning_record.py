@@ -90,7 +90,7 @@ def stage_record(
 def _lines(path: Path) -> list[dict[str, Any]]:
     """What a killed writer left unfinished at the end is left out."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8").split("\n") if path.is_file() else []:
         try:
             found.append(json.loads(line))
         except ValueError:

@@ -193,7 +193,7 @@ def _chosen(memory: Any, index: Tensor) -> Any:
     twin.layers = []
     for layer in memory.layers:
         one = copy(layer)
-        if not isinstance(layer, LayerMemory):
+        if not isinstance(layer, LayerMemory):  # ours copy what they are made of
             for name, value in vars(layer).items():
                 if isinstance(value, dict):
                     setattr(one, name, dict(value))
